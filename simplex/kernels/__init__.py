@@ -1,0 +1,1 @@
+"""Ops with a GPU (Triton), a TPU (Pallas) and an XLA implementation."""
