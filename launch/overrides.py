@@ -1,0 +1,117 @@
+"""Changing fields of nested frozen dataclasses from the command line."""
+
+import ast
+from collections.abc import Mapping, Sequence
+import dataclasses
+import difflib
+import types
+import typing
+from typing import Any
+
+
+def apply(config: Any, overrides: Sequence[str]) -> Any:
+  """Returns `config` with each `dotted.path=value` replaced.
+
+  Args:
+    config: a frozen dataclass, whose fields may be such dataclasses.
+    overrides: later ones win. Tuples are written `a,b`, no value `none`.
+
+  Raises:
+    ValueError: the path names no field, or the value is not allowed; the
+      message names the nearest fields, the type and the allowed values.
+  """
+  for override in overrides:
+    path, equals, text = override.partition("=")
+    if not equals:
+      raise ValueError(f"--set={override}: write it as path=value")
+    fields = flatten(config)
+    if path not in fields:
+      raise ValueError(f"--set={override}: {_no_field(path, list(fields))}")
+    try:
+      config = _replace(config, path.split("."), text)
+    except ValueError as error:
+      raise ValueError(f"--set={override}: {error}") from error
+  return config
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+  """Returns the leaves of a nested dataclass by dotted path."""
+  leaves = {}
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(value):
+      leaves |= flatten(value, f"{prefix}{field.name}.")
+    else:
+      leaves[prefix + field.name] = value
+  return leaves
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Sequence[str]:
+  """Returns a line for each leaf that differs between two flat configs."""
+  absent = "(absent)"
+  return [
+    f"{name}: {old.get(name, absent)!r} there, {new.get(name, absent)!r} here"
+    for name in sorted(old.keys() | new.keys())
+    if old.get(name, absent) != new.get(name, absent)
+  ]
+
+
+def _no_field(path: str, names: Sequence[str]) -> str:
+  inside = [name for name in names if name.startswith(path + ".")]
+  if inside:
+    return f"{path} has fields, set one of them: {', '.join(inside)}"
+  last = path.rpartition(".")[2]
+  near = difflib.get_close_matches(path, names, n=3, cutoff=0.5)
+  near += [name for name in names if name.rpartition(".")[2] == last]
+  listed = ", ".join(dict.fromkeys(near or names))
+  return f"there is no field {path!r}; did you mean one of: {listed}"
+
+
+def _replace(config: Any, path: Sequence[str], text: str) -> Any:
+  name, *rest = path
+  if rest:
+    value = _replace(getattr(config, name), rest, text)
+  else:
+    value = parse(text, typing.get_type_hints(type(config))[name])
+  return dataclasses.replace(config, **{name: value})
+
+
+def parse(text: str, kind: Any) -> Any:
+  """Reads a value of the annotated type `kind`.
+
+  Raises:
+    ValueError: it is not one; the message says what is.
+  """
+  origin, args = typing.get_origin(kind), typing.get_args(kind)
+  if origin in (typing.Union, types.UnionType):
+    if text.lower() == "none" and type(None) in args:
+      return None
+    (kind,) = (arg for arg in args if arg is not type(None))
+    return parse(text, kind)
+  if origin is typing.Literal:
+    if text not in args:
+      raise ValueError(f"{text!r} is not one of {list(args)}")
+    return text
+  if origin is tuple:
+    items = text.strip("()[] ").split(",")
+    return tuple(parse(x.strip(), args[0]) for x in items if x.strip())
+  if kind is str:
+    return text
+  return _literal(text, kind)
+
+
+def _literal(text: str, kind: type) -> Any:
+  """Reads a bool, an int or a float; an int may stand for a float."""
+  words = {"true": "True", "false": "False"}
+  try:
+    value = ast.literal_eval(words.get(text.lower(), text))
+  except (ValueError, SyntaxError):
+    value = text
+  if kind is int and isinstance(value, float) and value.is_integer():
+    value = int(value)  # 1e6
+  if kind is float and type(value) is int:
+    value = float(value)
+  if type(value) is not kind:
+    allowed = "true or false" if kind is bool else kind.__name__
+    raise ValueError(f"{text!r} is not allowed, the type is: {allowed}")
+  return value

@@ -1,0 +1,82 @@
+"""Optimisers and schedules: a small config that chooses among optax's."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import optax
+
+OPTIMIZERS = {
+  "adamw": lambda rate, cfg: optax.adamw(
+    rate, b1=cfg.b1, b2=cfg.b2, weight_decay=cfg.weight_decay
+  ),
+  "lion": lambda rate, cfg: optax.lion(
+    rate, b1=cfg.b1, b2=cfg.b2, weight_decay=cfg.weight_decay
+  ),
+  "muon": lambda rate, cfg: optax.contrib.muon(
+    rate, adam_b1=cfg.b1, adam_b2=cfg.b2, weight_decay=cfg.weight_decay
+  ),
+  "sgd": lambda rate, cfg: optax.sgd(rate, momentum=cfg.b1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """An optimiser, its schedule, and what happens to the gradient before it."""
+
+  name: Literal["adamw", "lion", "muon", "sgd"] = "adamw"
+  learning_rate: float = 1e-3  # peak
+  schedule: Literal["constant", "cosine", "linear"] = "cosine"
+  warmup_steps: int = 0
+  weight_decay: float = 0.0
+  clip_norm: float = 1.0  # global norm of the gradient; 0 is off
+  b1: float = 0.9
+  b2: float = 0.999
+  kernel_scale: float = 1.0  # muP: base width / width, for matrices only
+
+
+def make(config: Config, num_steps: int) -> optax.GradientTransformation:
+  """The chain: clip, optimise by the schedule, scale matrices for muP.
+
+  Args:
+    config: what to chain.
+    num_steps: length of the run; decay reaches 0 at its end.
+  """
+  parts = [OPTIMIZERS[config.name](schedule(config, num_steps), config)]
+  if config.clip_norm:
+    parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+  if config.kernel_scale != 1.0:
+    parts.append(optax.masked(optax.scale(config.kernel_scale), _is_kernel))
+  return optax.chain(*parts)
+
+
+def schedule(config: Config, num_steps: int) -> optax.Schedule:
+  """Linear warm-up to the peak, then the decay that `config` names."""
+  decay_steps = max(num_steps - config.warmup_steps, 1)
+  peak = config.learning_rate
+  decay = {
+    "constant": optax.constant_schedule(peak),
+    "cosine": optax.cosine_decay_schedule(peak, decay_steps),
+    "linear": optax.linear_schedule(peak, 0.0, decay_steps),
+  }[config.schedule]
+  if not config.warmup_steps:
+    return decay
+  warmup = optax.linear_schedule(0.0, peak, config.warmup_steps)
+  return optax.join_schedules([warmup, decay], [config.warmup_steps])
+
+
+def train_only(
+  optimizer: optax.GradientTransformation, *names: str
+) -> optax.GradientTransformation:
+  """Freezes every top-level entry of the parameters except `names`."""
+  return optax.partition(
+    {True: optimizer, False: optax.set_to_zero()},
+    lambda params: {name: name in names for name in params},
+  )
+
+
+def _is_kernel(params):
+  """True for matrices that act on activations, as opposed to embeddings."""
+  return jax.tree.map_with_path(
+    lambda path, _: getattr(path[-1], "key", None) == "kernel", params
+  )
