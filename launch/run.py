@@ -17,7 +17,7 @@ import time
 from types import ModuleType
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 import jax
 
 from launch import experiments, overrides
@@ -49,7 +49,7 @@ def load(name: str) -> ModuleType:
     ValueError: there is none of that name.
   """
   if name not in NAMES:
-    near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name or "", NAMES, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(
       f"--experiment={name} is not one of: {', '.join(NAMES)}{hint}"
@@ -78,14 +78,14 @@ def claim_workdir(workdir: pathlib.Path, config: Any) -> bool:
     Whether a run of this very config was there before.
 
   Raises:
-    ValueError: another config lives there; the message shows the difference.
-    OSError: it cannot be written.
+    ValueError: it cannot be written, or another config lives there; the
+      message shows the difference.
   """
   files.prepare_workdir(workdir)
   path = workdir / "config.json"
   # Through JSON, so that both sides have its types.
   mine = json.loads(json.dumps(overrides.flatten(config)))
-  if not path.exists():
+  if {x.name for x in workdir.iterdir()} <= {path.name}:  # nothing has run
     files.write_atomic(path, json.dumps(mine, indent=2) + "\n")
     return False
   changes = overrides.difference(files.read_json(path), mine)
@@ -102,12 +102,11 @@ def claim_workdir(workdir: pathlib.Path, config: Any) -> bool:
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-  if _LIST.value or not _EXPERIMENT.value:
+  if _LIST.value:
     print(_catalogue())
-    if not _LIST.value:
-      raise app.UsageError("--experiment is required; the names are above")
     return
-  started = time.monotonic()
+  if not flags.FLAGS["verbosity"].present:
+    logging.set_verbosity(logging.WARNING)  # orbax tells much at INFO
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{_EXPERIMENT.value}")
   try:
     module = load(_EXPERIMENT.value)
@@ -115,11 +114,11 @@ def main(argv):
     seed = [] if _SEED.value is None else [f"seed={_SEED.value}"]
     config = overrides.apply(config, _SET.value + seed)
     continues = claim_workdir(workdir, config)
-  except (ValueError, OSError) as error:
+  except ValueError as error:
     raise app.UsageError(str(error)) from error
   _announce(config, workdir, continues)
   try:
-    report = module.run(config, str(workdir))
+    _execute(module, config, workdir)
   except KeyboardInterrupt as stop:
     print(f"\n{stop or 'stopped'}. The same command continues.", flush=True)
     sys.exit(130)
@@ -128,6 +127,11 @@ def main(argv):
       f"{error}\nThe checkpoints in {workdir} are from before that. Try a "
       "lower learning rate or a longer warm-up, in another --workdir."
     )
+
+
+def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
+  started = time.monotonic()
+  report = module.run(config, str(workdir))
   seconds = time.monotonic() - started
   reports.write(
     report,

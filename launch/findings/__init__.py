@@ -1,0 +1,1 @@
+"""One module per paper: from what was measured to claims and figures."""

@@ -1,0 +1,83 @@
+"""Tests for launch/run.py: what a user types, and what comes back."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+from absl.testing import absltest
+
+from launch import run
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAME = "random_computation"
+
+
+def launch(*arguments):
+  return subprocess.run(
+    [sys.executable, "-m", "launch.run", *arguments],
+    cwd=ROOT,
+    env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+
+
+class RunTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.workdir = pathlib.Path(self.create_tempdir().full_path) / "run"
+
+  def test_the_list_names_every_experiment(self):
+    result = launch("--list")
+    self.assertEqual(result.returncode, 0)
+    for name in run.NAMES:
+      self.assertIn(name, result.stdout)
+
+  def test_a_bad_flag_is_explained_and_nothing_is_written(self):
+    result = launch(
+      f"--experiment={NAME}", f"--workdir={self.workdir}", "--set=model.with=3"
+    )
+    self.assertNotEqual(result.returncode, 0)
+    self.assertIn("did you mean one of: model.width", result.stderr)
+    self.assertNotIn("Traceback", result.stderr)
+    self.assertFalse(self.workdir.exists())
+
+  def test_a_bad_data_path_is_explained_and_can_be_corrected(self):
+    arguments = (
+      f"--experiment={NAME}",
+      "--preset=tiny",
+      f"--workdir={self.workdir}",
+    )
+    result = launch(*arguments, "--set=data.paths=no/such/file")
+    self.assertNotEqual(result.returncode, 0)
+    self.assertIn("'no/such/file' does not exist", result.stderr)
+    self.assertNotIn("Traceback", result.stderr)
+    module = run.load(NAME)
+    self.assertFalse(run.claim_workdir(self.workdir, module.tiny()))
+
+  def test_an_unknown_experiment_names_the_nearest(self):
+    with self.assertRaisesRegex(ValueError, f"did you mean '{NAME}'"):
+      run.load("random_computations")
+
+  def test_an_unknown_preset_lists_the_known(self):
+    with self.assertRaisesRegex(ValueError, "one of: default, tiny, paper"):
+      run.preset(run.load(NAME), "huge")
+
+  def test_a_workdir_is_for_one_config(self):
+    module = run.load(NAME)
+    self.assertFalse(run.claim_workdir(self.workdir, module.tiny()))
+    (self.workdir / "pretrain").mkdir()
+    self.assertTrue(run.claim_workdir(self.workdir, module.tiny()))
+    with self.assertRaisesRegex(ValueError, "context: 16 there, 64 here"):
+      run.claim_workdir(self.workdir, module.Config())
+
+  def test_a_workdir_that_is_a_file_is_refused(self):
+    self.workdir.write_text("")
+    with self.assertRaisesRegex(ValueError, "a file has this name"):
+      run.claim_workdir(self.workdir, run.load(NAME).tiny())
+
+
+if __name__ == "__main__":
+  absltest.main()
