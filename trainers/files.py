@@ -1,7 +1,10 @@
 """Files that are whole or absent, and a folder that is known to be writable."""
 
+from collections.abc import Mapping
+import dataclasses
 import errno
 import json
+import math
 import os
 import pathlib
 import tempfile
@@ -71,6 +74,12 @@ def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
     temporary.unlink(missing_ok=True)
 
 
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes `plain(value)` as strict JSON, whole or not at all."""
+  text = json.dumps(plain(value), indent=2, allow_nan=False)
+  write_atomic(path, text + "\n")
+
+
 def read_json(path: str | os.PathLike) -> Any:
   """The value in a JSON file.
 
@@ -83,3 +92,28 @@ def read_json(path: str | os.PathLike) -> Any:
     return json.loads(text)
   except json.JSONDecodeError as error:
     raise ValueError(f"{os.fspath(path)} is not JSON: {error}") from error
+
+
+def plain(value: Any) -> Any:
+  """The value in the types of strict JSON.
+
+  Dataclasses and NamedTuples become objects, arrays become lists, functions
+  their names, and what is not finite null; other things become text.
+  """
+  if value is None or isinstance(value, bool | int | str):
+    return value
+  if isinstance(value, float):
+    return float(value) if math.isfinite(value) else None
+  if callable(value):
+    return getattr(value, "__name__", str(value))
+  if dataclasses.is_dataclass(value):
+    value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+  if hasattr(value, "_asdict"):
+    value = value._asdict()
+  if isinstance(value, Mapping):
+    return {str(key): plain(item) for key, item in value.items()}
+  if hasattr(value, "tolist"):
+    return plain(value.tolist())
+  if isinstance(value, list | tuple | set | frozenset):
+    return [plain(item) for item in value]
+  return str(value)

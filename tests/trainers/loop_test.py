@@ -106,7 +106,9 @@ class LoopTest(chex.TestCase):
     self.fit()
     for step in (4, 6):
       self.damage(step)
-    with self.assertRaisesRegex(ValueError, "(?s)no checkpoint in .* start over"):
+    with self.assertRaisesRegex(
+      ValueError, "(?s)no checkpoint in .* start over"
+    ):
       self.fit()
 
   def test_devices_do_not_change_the_numbers(self):

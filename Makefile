@@ -1,0 +1,39 @@
+# `make run` and `make test` work from a bare clone with Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+EXPERIMENT ?= random_computation
+BIN := $(VENV)/bin
+TESTS := $(BIN)/python -m pytest -q
+
+.PHONY: run install test fast lint smoke clean
+
+run: install
+	$(BIN)/python -m launch.run --experiment=$(EXPERIMENT)
+
+test: install lint smoke
+	$(TESTS) -n 2
+
+# Without the smoke run of every experiment.
+fast: install
+	$(TESTS) -n 2 --ignore=tests/launch/experiments_test.py
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+smoke: install
+	rm -rf $(VENV)/smoke
+	set -e; for name in $$(ls launch/experiments | sed -n 's/^\([a-z].*\)\.py$$/\1/p'); do \
+	  $(BIN)/python -m launch.run --experiment=$$name --preset=tiny \
+	    --workdir=$(VENV)/smoke/$$name; done
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e '.[dev]' -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info
