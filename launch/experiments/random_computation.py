@@ -218,7 +218,9 @@ def run(config: Config, workdir: str) -> Report:
   models["untrained"] = problem(config).init(jax.random.key(config.seed))
   progress.show("testing on data that was never seen")
   bits = {
-    name: {s: _bits(config.model, params, w) for s, w in test.items()}
+    name: {
+      s: np.asarray(_bits(config.model, params, w)) for s, w in test.items()
+    }
     for name, params in models.items()
   }
   markov_bits = {s: _markov_bits(config, tuning[s], w) for s, w in test.items()}
@@ -237,7 +239,7 @@ def run(config: Config, workdir: str) -> Report:
       steps=config.pretrain.num_steps,
       tail=config.zero_shot.tail,
       synthetic=tuple(formal.SETS),
-      bits=jax.tree.map(np.asarray, bits),
+      bits=bits,
       markov=markov_bits,
       watched={s: _curve(folder("pretrained"), s) for s in watch},
       tuned=tuned,
@@ -339,12 +341,16 @@ def _bits(model: transformer.Config, params: Params, windows_NS: Array):
   return compression.bits(logits_fn, windows_NS)
 
 
-def _markov_bits(config: Config, tuning_NS, test_NS) -> np.ndarray:
-  """In-context Markov on the alphabet of the data, which favours it."""
-  alphabet_size = markov.distinct(np.concatenate([tuning_NS, test_NS]))
-  alphas_K = markov.fit(tuning_NS, alphabet_size, last=config.zero_shot.tail)
-  bits_KNS = markov.bits(test_NS, alphas_K, alphabet_size)
-  return np.asarray(bits_KNS[:, :, 1:])  # as the models: without the first
+def _markov_bits(config: Config, tuning_NS, test_NS) -> findings.Markov:
+  """In-context Markov, told the alphabet of the data and told only bytes."""
+
+  def bits(alphabet_size):
+    alphas_K = markov.fit(tuning_NS, alphabet_size, last=config.zero_shot.tail)
+    bits_KNS = markov.bits(test_NS, alphas_K, alphabet_size)
+    return np.asarray(bits_KNS[:, :, 1:])  # as the models: without the first
+
+  told = markov.distinct(np.concatenate([tuning_NS, test_NS]))
+  return findings.Markov(bits(told), bits(256))
 
 
 def _tail(config: Config, bits_NT: Array) -> Array:

@@ -93,7 +93,8 @@ def bits(windows_BT: Array, alphas_K: Array, alphabet_size: int) -> Array:
   return _bits(seen, alphas_K, alphabet_size)
 
 
-def _bits(seen: Counts, alphas_K: Array, alphabet_size: int) -> Array:
+@jax.jit
+def _bits(seen: Counts, alphas_K: Array, alphabet_size: Array) -> Array:
   alphas_K11 = alphas_K[:, None, None]
   token_KBT = seen.token + alphas_K11
   context_KBT = seen.context + alphas_K11 * alphabet_size
@@ -136,11 +137,17 @@ def fit(
   seen = counts(windows_BT, num_orders)
   seen = jax.tree.map(lambda x_KBT: x_KBT[:, :, T - last :], seen)
   alphas_N = jnp.asarray(grid, jnp.float32)
+  cost_NK = _mean_bits(seen, alphas_N, alphabet_size)
+  return alphas_N[jnp.argmin(cost_NK, axis=0)]
+
+
+@jax.jit
+def _mean_bits(seen: Counts, alphas_N: Array, alphabet_size: Array) -> Array:
+  num_orders = seen.token.shape[0]
   cost = lambda alpha: jnp.mean(
     _bits(seen, jnp.full(num_orders, alpha), alphabet_size), axis=(1, 2)
   )
-  cost_NK = jax.lax.map(cost, alphas_N)
-  return alphas_N[jnp.argmin(cost_NK, axis=0)]
+  return jax.lax.map(cost, alphas_N)
 
 
 def distinct(windows_BT: Array) -> int:
