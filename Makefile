@@ -5,27 +5,21 @@ EXPERIMENT ?= random_computation
 BIN := $(VENV)/bin
 TESTS := $(BIN)/python -m pytest -q
 
-.PHONY: run install test fast lint smoke clean
+.PHONY: run install test fast lint clean
 
 run: install
 	$(BIN)/python -m launch.run --experiment=$(EXPERIMENT)
 
-test: install lint smoke
+test: lint
 	$(TESTS) -n 2
 
-# Without the smoke run of every experiment.
+# Without the run of every experiment at its smallest size.
 fast: install
 	$(TESTS) -n 2 --ignore=tests/launch/experiments_test.py
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-
-smoke: install
-	rm -rf $(VENV)/smoke
-	set -e; for name in $$(ls launch/experiments | sed -n 's/^\([a-z].*\)\.py$$/\1/p'); do \
-	  $(BIN)/python -m launch.run --experiment=$$name --preset=tiny \
-	    --workdir=$(VENV)/smoke/$$name; done
 
 install: $(VENV)/installed
 

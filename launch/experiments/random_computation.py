@@ -169,8 +169,13 @@ def _scaled(width, batch_size, num_steps, dtype="float32") -> Config:
   warmup_steps = 100_000 // batch_size
   return Config(
     data=Data(max_bytes=100_000_000),
+    # Five of the published draws a step: twice as many rows as are read.
     generator=dataclasses.replace(
-      bank.official(), num_machines=8, rows_per_machine=64, bank_rows=10_240
+      bank.official(),
+      num_machines=5,
+      bank_rows=5 * 2080,
+      constant_resets=5 * 50,
+      random_resets=5 * 50,
     ),
     model=transformer.Config(
       width=width,

@@ -28,9 +28,10 @@ def next_token(
   Returns:
     The loss, a scalar, and the metric "accuracy" in [0, 1].
   """
+  nll_BT = nll(logits_BTV, targets_BT)
   mask_BT = jnp.ones(targets_BT.shape) if mask_BT is None else mask_BT
   chex.assert_equal_shape([targets_BT, mask_BT])
   hit_BT = jnp.argmax(logits_BTV, axis=-1) == targets_BT
   total = jnp.maximum(mask_BT.sum(), 1)
-  loss = jnp.sum(nll(logits_BTV, targets_BT) * mask_BT) / total
+  loss = jnp.sum(nll_BT * mask_BT) / total
   return loss, {"accuracy": jnp.sum(hit_BT * mask_BT) / total}

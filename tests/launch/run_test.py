@@ -1,27 +1,18 @@
 """Tests for launch/run.py: what a user types, and what comes back."""
 
-import os
+import json
 import pathlib
+import signal
 import subprocess
-import sys
+import time
 
 from absl.testing import absltest
 
 from launch import run
+from tests.launch import command
+from tests.launch.command import launch
 
-ROOT = pathlib.Path(__file__).parents[2]
 NAME = "random_computation"
-
-
-def launch(*arguments):
-  return subprocess.run(
-    [sys.executable, "-m", "launch.run", *arguments],
-    cwd=ROOT,
-    env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
 
 
 class RunTest(absltest.TestCase):
@@ -56,6 +47,38 @@ class RunTest(absltest.TestCase):
     self.assertNotIn("Traceback", result.stderr)
     module = run.load(NAME)
     self.assertFalse(run.claim_workdir(self.workdir, module.tiny()))
+
+  def test_a_stopped_run_continues_to_the_same_numbers(self):
+    arguments = (
+      f"--experiment={NAME}",
+      "--preset=tiny",
+      "--set=controls=",
+      "--set=sizes=",
+      "--set=pretrain.num_steps=2000",
+    )
+    stopped = (*arguments, f"--workdir={self.workdir}")
+    process = subprocess.Popen(
+      command.line(*stopped),
+      cwd=command.ROOT,
+      env=command.environment(),
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    rows = self.workdir / "pretrain" / "pretrained" / "metrics.jsonl"
+    while not rows.exists() or rows.stat().st_size < 1000:
+      self.assertIsNone(process.poll(), "it ended before it was stopped")
+      time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    self.assertEqual(process.returncode, 130)
+    self.assertRegex(output, "of 2000, saved. The same command continues")
+    self.assertEqual(launch(*stopped).returncode, 0)
+    whole = self.workdir.with_name("whole")
+    self.assertEqual(launch(*arguments, f"--workdir={whole}").returncode, 0)
+    claims = lambda root: json.loads((root / "report.json").read_text())[
+      "claims"
+    ]
+    self.assertEqual(claims(self.workdir), claims(whole))
 
   def test_an_unknown_experiment_names_the_nearest(self):
     with self.assertRaisesRegex(ValueError, f"did you mean '{NAME}'"):

@@ -1,0 +1,36 @@
+"""The launcher as a user runs it: a process of its own, and what it says."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def environment() -> dict[str, str]:
+  """One CPU device, and one cache of compiled programs for all runs."""
+  cache = pathlib.Path(tempfile.gettempdir()) / f"simplex-tests-{os.getuid()}"
+  return os.environ | {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "",
+    "JAX_COMPILATION_CACHE_DIR": str(cache),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+  }
+
+
+def line(*arguments: str) -> list[str]:
+  return [sys.executable, "-m", "launch.run", *arguments]
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess:
+  """Runs the launcher to its end."""
+  return subprocess.run(
+    line(*arguments),
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+    timeout=600,
+  )
