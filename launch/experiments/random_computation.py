@@ -19,16 +19,16 @@ Departures from the published evaluation: every evaluated position has been
 trained, there is no dropout, and windows are fixed and come from test text.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
-import pathlib
 
 from absl import app
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from launch import texts
 from launch.findings import random_computation as findings
 from simplex.analysis import compression, markov
 from simplex.data import formal, text
@@ -36,26 +36,9 @@ from simplex.data.random_computation import bank, mixtures
 from simplex.losses import tokens
 from simplex.models import transformer
 from simplex.types import Array, Params, Source
-from trainers import (
-  corpora,
-  loop,
-  metrics,
-  optimizers,
-  progress,
-  scan,
-)
+from trainers import loop, metrics, optimizers, progress, scan
 from trainers.problem import Problem
 from trainers.reports import Report
-
-BUNDLED = ("prose", "code", "bytecode")
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-  """Real bytes: what ships with Python, and files or folders of the user."""
-
-  paths: tuple[str, ...] = ()
-  max_bytes: int = 4_000_000  # of each kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +70,7 @@ class Config:
   """Everything that a run depends on."""
 
   seed: int = 0
-  data: Data = Data()
+  data: texts.Config = texts.Config()
   generator: bank.Config = bank.Config()
   model: transformer.Config = transformer.Config(
     width=64,
@@ -136,7 +119,7 @@ CONTROLS = {
 def tiny() -> Config:
   """Seconds; shows that everything runs."""
   return Config(
-    data=Data(max_bytes=20_000),
+    data=texts.Config(max_bytes=20_000),
     generator=bank.Config(
       rows_per_machine=2, bank_rows=32, constant_resets=2, random_resets=2
     ),
@@ -168,7 +151,7 @@ def _scaled(width, batch_size, num_steps, dtype="float32") -> Config:
   """Sections 2 and 3 of the published code at one of its widths."""
   warmup_steps = 100_000 // batch_size
   return Config(
-    data=Data(max_bytes=100_000_000),
+    data=texts.Config(max_bytes=100_000_000),
     # Five of the published draws a step: twice as many rows as are read.
     generator=dataclasses.replace(
       bank.official(),
@@ -207,10 +190,8 @@ def _scaled(width, batch_size, num_steps, dtype="float32") -> Config:
 
 def run(config: Config, workdir: str) -> Report:
   """Pre-trains, tests on unseen data, fine-tunes; returns what was found."""
-  try:
-    texts, test, tuning = _load(config)
-  except ValueError as error:
-    raise app.UsageError(str(error)) from error
+  parts = texts.load(config.data, config.context + 1)
+  test, tuning = _windows(config, parts)
   folder = lambda name: f"{workdir}/pretrain/{name}"
   watch = {
     name: test[name][: config.zero_shot.watch_windows]
@@ -230,7 +211,7 @@ def run(config: Config, workdir: str) -> Report:
   }
   markov_bits = {s: _markov_bits(config, tuning[s], w) for s, w in test.items()}
   tuned = {
-    name: _finetune(config, texts[name], models["pretrained"])
+    name: _finetune(config, parts[name], models["pretrained"])
     for name in config.finetune.corpora
   }
   widths = {
@@ -273,25 +254,30 @@ def problem(
       for name, windows in watch.items()
     }
 
-  return _next_byte(config, source, {"zero_shot": zero_shot} if watch else {})
+  base = _next_byte(config.model, source, functools.partial(_enabled, config))
+  return base._replace(evals={"zero_shot": zero_shot} if watch else {})
 
 
-def _next_byte(config: Config, source: Source, evals: Mapping) -> Problem:
-  model = transformer.Transformer(config.model)
-
-  def init(key):
-    return model.init(key, jnp.zeros((1, config.context), jnp.int32))
+def _next_byte(
+  cfg: transformer.Config,
+  source: Source,
+  enabled: Callable[[Array], Array | None] = lambda step: None,
+) -> Problem:
+  """Next-byte prediction; `enabled` gives the active layers at each step."""
+  model = transformer.Transformer(cfg)
 
   def loss(params, batch, *, key, step):
     del key
-    active = _active_layers(config, step)
-    logits_BTV = model.apply(params, batch["tokens"], active_layers=active)
+    logits_BTV = model.apply(
+      params, batch["tokens"], active_layers=enabled(step)
+    )
     return tokens.next_token(logits_BTV, batch["targets"])
 
-  return Problem(init, loss, source, evals)
+  init = lambda key: model.init(key, jnp.zeros((1, 1), jnp.int32))
+  return Problem(init, loss, source)
 
 
-def _active_layers(config: Config, step: Array) -> Array | None:
+def _enabled(config: Config, step: Array) -> Array | None:
   """Progressive depth: 8 more layers every `layers_every` sequences."""
   if config.model.gated_from is None or not config.layers_every:
     return None
@@ -307,29 +293,24 @@ def _arms(config: Config) -> dict[str, Config]:
   return arms
 
 
-def _load(config: Config):
-  """Texts in parts; test windows and other windows of every set."""
-  cfg, length = config.zero_shot, config.context + 1
-  data = {
-    name: corpora.bundled(name, config.data.max_bytes) for name in BUNDLED
-  }
-  for path in config.data.paths:
-    data[pathlib.Path(path).stem] = corpora.read(path, config.data.max_bytes)
-  texts = {
-    name: text.split(np.frombuffer(x, np.uint8), (0.8, 0.1, 0.1))
-    for name, x in data.items()
-  }
-  cut = lambda part: text.windows(part, cfg.num_windows, length)
-  test = {name: cut(parts.test) for name, parts in texts.items()}
-  tuning = {name: cut(parts.train) for name, parts in texts.items()}
-  for windows, seed in ((test, 0), (tuning, 1)):
-    for name in formal.SETS:
-      windows[name] = formal.windows(name, seed, cfg.num_windows, length)
-  for name in (*cfg.watch, *config.finetune.corpora):
-    known = test if name in cfg.watch else texts
+def _windows(config: Config, parts: Mapping[str, text.Parts]):
+  """Test windows, and others to tune on, of every set."""
+  count, length = config.zero_shot.num_windows, config.context + 1
+  cut = lambda part: text.windows(part, count, length)
+  test = {name: cut(x.test) for name, x in parts.items()}
+  tuning = {name: cut(x.train) for name, x in parts.items()}
+  for name in formal.SETS:
+    test[name] = formal.windows(name, 0, count, length)
+    tuning[name] = formal.windows(name, 1, count, length)
+  _check("zero_shot.watch", config.zero_shot.watch, test)
+  _check("finetune.corpora", config.finetune.corpora, parts)
+  return test, tuning
+
+
+def _check(field: str, names: Sequence[str], known: Mapping) -> None:
+  for name in names:
     if name not in known:
-      raise ValueError(f"no data named {name!r}; there are {sorted(known)}")
-  return texts, test, tuning
+      raise app.UsageError(f"{field}: {name!r} is not one of {list(known)}")
 
 
 def _pretrain(config: Config, watch: Mapping, workdir: str) -> Params:
@@ -384,7 +365,8 @@ def _curve(workdir: str, name: str):
 def _samples(config: Config) -> np.ndarray:
   """What the machines write in 8 rounds, `[8, rows, context + 1]`."""
   key = jax.random.key(config.seed)
-  return np.asarray(bank.rounds(config.generator, key, 8, config.context))
+  rounds = jax.jit(bank.rounds, static_argnums=(0, 2, 3))
+  return np.asarray(rounds(config.generator, key, 8, config.context))
 
 
 def _finetune(config: Config, parts: text.Parts, pretrained: Params):
@@ -393,10 +375,13 @@ def _finetune(config: Config, parts: text.Parts, pretrained: Params):
   length = config.context + 1
   held_out_NS = text.windows(parts.validation, cfg.eval_windows, length)
   source = text.source(parts.train, config.batch_size, config.context)
-  bits = lambda params, key: {
-    "bits": _bits(config.model, params, held_out_NS).mean()
-  }
-  base = _next_byte(config, source, {"held_out": bits})
+  base = _next_byte(config.model, source)._replace(
+    evals={
+      "held_out": lambda params, key: {
+        "bits": _bits(config.model, params, held_out_NS).mean()
+      }
+    }
+  )
   tx = optimizers.make(cfg.optimizer, cfg.num_steps)
 
   @jax.jit

@@ -1,0 +1,1 @@
+"""Universal pre-training data: random machines fed on each other's output."""

@@ -1,0 +1,1 @@
+"""Softmax attention: grouped heads, causal, windowed or in segments."""

@@ -1,0 +1,65 @@
+"""Layers that every model shares."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from simplex.types import Array
+
+
+def rotary(x_BTHD: Array, positions_BT: Array, base: float = 10_000.0) -> Array:
+  """Rotates each pair of channels by an angle that grows with the position.
+
+  RoPE (Su et al. 2021, https://arxiv.org/abs/2104.09864): channels i and
+  i + D/2 turn by `position * base**(-2 i / D)`, so that the product of a
+  rotated query and a rotated key depends on the positions by their distance.
+
+  Args:
+    x_BTHD: queries or keys; an odd last channel is left alone.
+    positions_BT: where each row stands; the batch may be 1. Offset or packed
+      sequences give their own positions.
+    base: the longest wavelength is about `2 pi base` positions.
+
+  Returns:
+    The rotated array, in the shape and dtype of `x_BTHD`.
+  """
+  half = x_BTHD.shape[-1] // 2
+  frequency_D = base ** (-jnp.arange(half, dtype=jnp.float32) / max(half, 1))
+  angle_BT1D = positions_BT[:, :, None, None] * frequency_D
+  cos, sin = jnp.cos(angle_BT1D), jnp.sin(angle_BT1D)
+  x1, x2, rest = jnp.split(x_BTHD, (half, 2 * half), axis=-1)
+  turned = (x1 * cos - x2 * sin, x2 * cos + x1 * sin)
+  return jnp.concatenate((*turned, rest), axis=-1).astype(x_BTHD.dtype)
+
+
+class FeedForward(nn.Module):
+  """Two dense layers without biases, and what is between them.
+
+  Attributes:
+    features: the hidden width F.
+    activation: a key of `FEED_FORWARDS`; "swiglu" (Shazeer 2020,
+      https://arxiv.org/abs/2002.05202) has a third dense layer, its gate.
+    dtype: of the activations; parameters are float32.
+  """
+
+  features: int
+  activation: str = "gelu"
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(self, x_BTE: Array) -> Array:
+    dense = lambda width, name: nn.Dense(
+      width, use_bias=False, dtype=self.dtype, name=name
+    )
+    h_BTF = FEED_FORWARDS[self.activation](
+      dense(self.features, "up")(x_BTE),
+      lambda: dense(self.features, "gate")(x_BTE),
+    )
+    return dense(x_BTE.shape[-1], "down")(h_BTF)
+
+
+FEED_FORWARDS = {
+  "relu": lambda h_BTF, gate: jax.nn.relu(h_BTF),
+  "gelu": lambda h_BTF, gate: jax.nn.gelu(h_BTF),
+  "swiglu": lambda h_BTF, gate: jax.nn.silu(gate()) * h_BTF,
+}

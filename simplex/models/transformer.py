@@ -1,0 +1,216 @@
+"""Decoder-only transformer with an exchangeable token mixer."""
+
+import dataclasses
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from simplex.models import layers, mixers
+from simplex.types import Array, Params
+
+DTYPES = ("bfloat16", "float16", "float32")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Sizes and choices of a transformer.
+
+  Attributes:
+    vocab_size: V, the number of tokens.
+    width: E, a multiple of `num_heads`.
+    num_layers: L.
+    num_heads: H.
+    num_key_heads: G, which divides H; None is H.
+    mixer: a key of `mixers.MIXERS`.
+    feed_forward: a key of `layers.FEED_FORWARDS`.
+    feed_forward_multiple: hidden width of the feed-forward layers, over E.
+    tie_embeddings: whether the embedding is the output layer too.
+    scan_layers: the layers as one scanned layer with stacked parameters, so
+      that depth costs no compile time; see `stack_layers`.
+    dtype: of the activations; parameters and logits are float32.
+    gated_from: layers from this index on add their output times a learned
+      scalar that starts at 0 (progressive depth, Bloem 2025,
+      https://arxiv.org/abs/2506.20057); None gates no layer.
+    mup_base_width: not None asks for muP (Yang et al. 2022,
+      https://arxiv.org/abs/2203.03466): attention logits are scaled by 1/D,
+      embeddings start at 1 and the output layer at 1/E. The base width itself
+      is for the optimiser, which scales the learning rate of matrices by
+      `mup_base_width / width`.
+  """
+
+  vocab_size: int = 256
+  width: int = 128
+  num_layers: int = 4
+  num_heads: int = 4
+  num_key_heads: int | None = None
+  mixer: str = "softmax"
+  feed_forward: str = "gelu"
+  feed_forward_multiple: int = 4
+  tie_embeddings: bool = False
+  scan_layers: bool = False
+  dtype: str = "float32"
+  gated_from: int | None = None
+  mup_base_width: int | None = None
+
+  def __post_init__(self):
+    sizes = ("vocab_size", "width", "num_heads", "feed_forward_multiple")
+    for name in (*sizes, "num_key_heads", "mup_base_width"):
+      _check_at_least(self, name, 1)
+    _check_at_least(self, "num_layers", 0)
+    _check_at_least(self, "gated_from", 0)
+    _check_multiple(self, "width", "num_heads")
+    _check_multiple(self, "num_heads", "num_key_heads")
+    _check_one_of(self, "mixer", mixers.MIXERS)
+    _check_one_of(self, "feed_forward", layers.FEED_FORWARDS)
+    _check_one_of(self, "dtype", DTYPES)
+
+
+class Transformer(nn.Module):
+  """Maps `tokens_BT`, in [0, V), to float32 `logits_BTV`.
+
+  The last hidden states, after the last norm, are sown as "hidden" into the
+  collection "intermediates".
+
+  `active_layers`, an integer that may be traced, enables the gated layers of
+  index below it; None enables all. A gated layer that is not enabled is the
+  identity, and no gradient reaches it.
+  """
+
+  config: Config
+
+  @nn.compact
+  def __call__(
+    self, tokens_BT: Array, *, active_layers: Array | None = None
+  ) -> Array:
+    cfg = self.config
+    embed = nn.Embed(
+      cfg.vocab_size,
+      cfg.width,
+      dtype=cfg.dtype,
+      embedding_init=nn.initializers.normal(_embedding_std(cfg)),
+      name="embed",
+    )
+    x_BTE = self._layers(embed(tokens_BT), active_layers)
+    x_BTE = nn.RMSNorm(dtype=cfg.dtype, name="norm")(x_BTE)
+    self.sow("intermediates", "hidden", x_BTE)
+    if cfg.tie_embeddings:
+      scale = 1 if cfg.mup_base_width is None else 1 / cfg.width
+      return embed.attend(x_BTE * scale).astype(jnp.float32)
+    head = nn.Dense(
+      cfg.vocab_size,
+      use_bias=False,
+      dtype=cfg.dtype,
+      kernel_init=nn.initializers.normal(_head_std(cfg)),
+      name="head",
+    )
+    return head(x_BTE).astype(jnp.float32)
+
+  def _layers(self, x_BTE, active_layers):
+    cfg = self.config
+    first_gated = _first_gated(cfg)
+    indices_L = jnp.arange(cfg.num_layers)
+    on_L = jnp.ones(cfg.num_layers, bool)
+    if active_layers is not None:
+      on_L = indices_L < active_layers
+    if not cfg.scan_layers:
+      for i in range(cfg.num_layers):
+        layer = Layer(cfg, gated=i >= first_gated, name=f"layer_{i}")
+        x_BTE, _ = layer(x_BTE, on_L[i])
+      return x_BTE
+    for gated, some in enumerate((on_L[:first_gated], on_L[first_gated:])):
+      if len(some):
+        scanned = nn.scan(
+          Layer,
+          variable_axes={"params": 0, "intermediates": 0},
+          split_rngs={"params": True},
+          length=len(some),
+        )
+        name = STACKS[gated]
+        x_BTE, _ = scanned(cfg, gated=bool(gated), name=name)(x_BTE, some)
+    return x_BTE
+
+
+class Layer(nn.Module):
+  """Pre-norm residual layer: a token mixer, then a feed-forward network."""
+
+  config: Config
+  gated: bool = False
+
+  @nn.compact
+  def __call__(self, x_BTE: Array, on: Array) -> tuple[Array, None]:
+    cfg = self.config
+    norm = lambda name: nn.RMSNorm(dtype=cfg.dtype, name=name)
+    mixer = mixers.MIXERS[cfg.mixer](
+      num_heads=cfg.num_heads,
+      num_key_heads=cfg.num_key_heads,
+      scale=_logit_scale(cfg),
+      dtype=cfg.dtype,
+      name="mixer",
+    )
+    feed_forward = layers.FeedForward(
+      cfg.feed_forward_multiple * cfg.width,
+      activation=cfg.feed_forward,
+      dtype=cfg.dtype,
+      name="feed_forward",
+    )
+    positions_BT = jnp.arange(x_BTE.shape[1])[None]
+    y_BTE = x_BTE + mixer(norm("mixer_norm")(x_BTE), positions_BT)
+    y_BTE += feed_forward(norm("feed_forward_norm")(y_BTE))
+    if not self.gated:
+      return y_BTE, None
+    gate = self.param("gate", nn.initializers.zeros, ())
+    # What the layer adds, not its output: without norms after the residual
+    # sums, x + gate * output would count x twice.
+    return x_BTE + (gate * on).astype(x_BTE.dtype) * (y_BTE - x_BTE), None
+
+
+STACKS = ("layers", "gated_layers")
+
+
+def stack_layers(params: Params, config: Config) -> Params:
+  """Parameters for `scan_layers=True` from those for `scan_layers=False`."""
+  params = dict(params["params"])
+  per_layer = [params.pop(f"layer_{i}") for i in range(config.num_layers)]
+  first_gated = _first_gated(config)
+  parts = (per_layer[:first_gated], per_layer[first_gated:])
+  for name, part in zip(STACKS, parts, strict=True):
+    if part:
+      params[name] = jax.tree.map(lambda *xs: jnp.stack(xs), *part)
+  return {"params": params}
+
+
+def _first_gated(cfg):
+  if cfg.gated_from is None:
+    return cfg.num_layers
+  return min(cfg.gated_from, cfg.num_layers)
+
+
+def _logit_scale(cfg):
+  return None if cfg.mup_base_width is None else cfg.num_heads / cfg.width
+
+
+def _embedding_std(cfg):
+  return cfg.width**-0.5 if cfg.mup_base_width is None else 1.0
+
+
+def _head_std(cfg):
+  return cfg.width ** (-0.5 if cfg.mup_base_width is None else -1)
+
+
+def _check_at_least(cfg, name, least):
+  value = getattr(cfg, name)
+  if value is not None and value < least:
+    raise ValueError(f"{name}={value} is not at least {least}")
+
+
+def _check_multiple(cfg, name, of):
+  value, divisor = getattr(cfg, name), getattr(cfg, of)
+  if divisor is not None and value % divisor:
+    raise ValueError(f"{name}={value} is not a multiple of {of}={divisor}")
+
+
+def _check_one_of(cfg, name, allowed):
+  value = getattr(cfg, name)
+  if value not in allowed:
+    raise ValueError(f"{name}={value!r} is not one of {sorted(allowed)}")

@@ -1,0 +1,157 @@
+"""Tests for simplex/models/transformer.py."""
+
+import dataclasses
+
+from absl.testing import absltest, parameterized
+import chex
+import jax
+import jax.numpy as jnp
+
+from simplex.models import transformer
+
+SMALL = transformer.Config(vocab_size=11, width=8, num_layers=3, num_heads=2)
+
+
+def made(config=SMALL, **changes):
+  """A model, its parameters and some tokens."""
+  config = dataclasses.replace(config, **changes)
+  model = transformer.Transformer(config)
+  tokens_key, init_key = jax.random.split(jax.random.key(0))
+  tokens_BT = jax.random.randint(tokens_key, (2, 7), 0, config.vocab_size)
+  return model, jax.jit(model.init)(init_key, tokens_BT), tokens_BT
+
+
+def open_gates(params):
+  """The parameters with every gate at one half."""
+  opened = lambda path, x: x + 0.5 if path[-1].key == "gate" else x
+  return jax.tree_util.tree_map_with_path(opened, params)
+
+
+class TransformerTest(chex.TestCase):
+  @parameterized.parameters(*transformer.mixers.MIXERS)
+  def test_no_logit_depends_on_a_later_token(self, mixer):
+    model, params, tokens_BT = made(mixer=mixer)
+    other_BT = tokens_BT.at[:, 4].add(1) % 11
+    logits, other = (model.apply(params, x) for x in (tokens_BT, other_BT))
+    chex.assert_trees_all_close(logits[:, :4], other[:, :4], atol=1e-6)
+    self.assertGreater(jnp.abs(logits - other)[:, 4:].min(axis=-1).max(), 1e-4)
+
+  @parameterized.parameters(None, 0, 1, 3)
+  def test_scanned_layers_are_the_same_function(self, gated_from):
+    config = dataclasses.replace(SMALL, gated_from=gated_from)
+    model, params, tokens_BT = made(config)
+    scanned, _, _ = made(config, scan_layers=True)
+    params = open_gates(params)
+    stacked = transformer.stack_layers(params, config)
+    shapes = jax.eval_shape(scanned.init, jax.random.key(0), tokens_BT)
+    chex.assert_trees_all_equal_shapes_and_dtypes(stacked, shapes)
+    for active in (None, 2):
+      chex.assert_trees_all_close(
+        model.apply(params, tokens_BT, active_layers=active),
+        scanned.apply(stacked, tokens_BT, active_layers=active),
+        atol=1e-5,
+      )
+
+  def test_depth_does_not_lengthen_a_scanned_program(self):
+    def lines(num_layers):
+      model, params, tokens = made(num_layers=num_layers, scan_layers=True)
+      return jax.jit(model.apply).lower(params, tokens).as_text().count("\n")
+
+    self.assertEqual(lines(2), lines(20))
+
+  def test_gated_layers_start_as_the_identity(self):
+    model, params, tokens_BT = made(gated_from=1)
+    shallow, _, _ = made(num_layers=1)
+    first = dict(params["params"])
+    del first["layer_1"], first["layer_2"]
+    chex.assert_trees_all_close(
+      model.apply(params, tokens_BT),
+      shallow.apply({"params": first}, tokens_BT),
+      atol=1e-6,
+    )
+
+  def test_active_layers_enables_gated_layers(self):
+    model, params, tokens_BT = made(gated_from=1)
+    params = open_gates(params)
+
+    @jax.jit
+    def gates_that_learn(active_layers):
+      fn = lambda p: (
+        model.apply(p, tokens_BT, active_layers=active_layers) ** 2
+      ).sum()
+      grads = jax.grad(fn)(params)["params"]
+      return [grads[f"layer_{i}"]["gate"] != 0 for i in (1, 2)]
+
+    self.assertEqual(gates_that_learn(1), [False, False])
+    self.assertEqual(gates_that_learn(2), [True, False])
+    self.assertEqual(gates_that_learn(3), [True, True])
+
+  @parameterized.parameters(False, True)
+  def test_mup_keeps_scales_as_the_width_grows(self, tie_embeddings):
+    def scales(width):
+      model, params, tokens_BT = made(
+        width=width, mup_base_width=16, tie_embeddings=tie_embeddings
+      )
+      rms = lambda x: float(jnp.sqrt(jnp.mean(x**2)))
+      logits, taps = model.apply(
+        params, tokens_BT, capture_intermediates=True, mutable="intermediates"
+      )
+      residual, _ = taps["intermediates"]["layer_2"]["__call__"][0]
+      return rms(residual), rms(logits)
+
+    narrow, wide = scales(16), scales(256)
+    self.assertBetween(wide[0] / narrow[0], 0.7, 1.4)
+    self.assertLess(wide[1], 1.0)
+    self.assertLess(wide[1], narrow[1])
+
+  def test_mup_scales_logits_of_attention_by_the_head_width(self):
+    config = dataclasses.replace(SMALL, width=32, mup_base_width=8)
+    self.assertEqual(transformer._logit_scale(config), 1 / 16)
+
+  def test_bfloat16_activations_keep_float32_parameters(self):
+    model, params, tokens_BT = made(dtype="bfloat16", feed_forward="swiglu")
+    chex.assert_type(jax.tree.leaves(params), jnp.float32)
+    logits, taps = model.apply(params, tokens_BT, mutable="intermediates")
+    (hidden_BTE,) = taps["intermediates"]["hidden"]
+    chex.assert_type([logits, hidden_BTE], [jnp.float32, jnp.bfloat16])
+    exact = made(feed_forward="swiglu")[0].apply(params, tokens_BT)
+    self.assertLess(jnp.abs(logits - exact).mean(), 0.05)
+
+  def test_hidden_states_give_the_logits(self):
+    model, params, tokens_BT = made(tie_embeddings=True)
+    logits, taps = model.apply(params, tokens_BT, mutable="intermediates")
+    (hidden_BTE,) = taps["intermediates"]["hidden"]
+    table_VE = params["params"]["embed"]["embedding"]
+    chex.assert_trees_all_close(logits, hidden_BTE @ table_VE.T, atol=1e-5)
+    self.assertNotIn("head", params["params"])
+
+  def test_kernels_are_matrices(self):
+    _, params, _ = made(num_key_heads=1, feed_forward="swiglu")
+    self.assertEqual(
+      {
+        x.ndim
+        for p, x in jax.tree.leaves_with_path(params)
+        if "kernel" in str(p)
+      },
+      {2},
+    )
+
+  @parameterized.parameters(
+    (dict(mixer="linear"), r"mixer='linear' is not one of \['nope', 'softmax'"),
+    (dict(feed_forward="tanh"), r"feed_forward='tanh' is not one of \['gelu'"),
+    (dict(dtype="int8"), r"dtype='int8' is not one of \['bfloat16'"),
+    (dict(width=30), "width=30 is not a multiple of num_heads=4"),
+    (dict(num_key_heads=3), "num_heads=4 is not a multiple of num_key_heads=3"),
+    (dict(num_heads=0), "num_heads=0 is not at least 1"),
+    (dict(num_layers=-1), "num_layers=-1 is not at least 0"),
+    (dict(gated_from=-1), "gated_from=-1 is not at least 0"),
+    (dict(vocab_size=0), "vocab_size=0 is not at least 1"),
+    (dict(mup_base_width=0), "mup_base_width=0 is not at least 1"),
+  )
+  def test_wrong_configs_are_named(self, changes, message):
+    with self.assertRaisesRegex(ValueError, message):
+      transformer.Config(**changes)
+
+
+if __name__ == "__main__":
+  absltest.main()
