@@ -1,12 +1,16 @@
-"""A whole training run inside one compiled scan, to be vmapped over runs."""
+"""A whole training run inside one compiled scan, and many such runs at once."""
 
+from collections.abc import Callable
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from simplex.types import Key, Metrics
+from trainers import sharding
 from trainers.problem import Problem, TrainState
 from trainers.step import evaluate, init_state, train_step
 
@@ -21,8 +25,7 @@ def fit(
 ) -> tuple[TrainState, Metrics, Metrics]:
   """Trains for `num_steps` with no disk and no clock.
 
-  For a sweep over seeds:
-  `jax.vmap(lambda key: scan.fit(problem, optimizer, key, n))(keys)`.
+  For runs over seeds see `sweep`.
 
   Args:
     problem: what to optimise.
@@ -62,3 +65,31 @@ def fit(
     for name, x in evals.items()
   }
   return state, metrics, evals
+
+
+def sweep(run: Callable[[Any], Any], settings: Any, *, at_once: int = 1) -> Any:
+  """Calls `run` for each setting, in one program, split over the devices.
+
+  Args:
+    run: a pure function of one setting, such as
+      `lambda key: scan.fit(problem, optimizer, key, num_steps)`.
+    settings: a tree of arrays; their leading axis runs over the settings.
+    at_once: settings that a device computes together, by `vmap`. More keep an
+      accelerator busy; on a CPU, one is fastest for all but tiny models.
+
+  Returns:
+    The results, stacked in the order of the settings, on the host.
+  """
+  mesh = sharding.make_mesh()
+  (count,) = {x.shape[0] for x in jax.tree.leaves(settings)}
+  # The last devices may have to repeat a setting, so that all get as many.
+  order = np.arange(-(-count // mesh.size) * mesh.size) % count
+  many = jax.shard_map(
+    lambda xs: jax.lax.map(run, xs, batch_size=at_once),
+    mesh=mesh,
+    in_specs=jax.P("data"),
+    out_specs=jax.P("data"),
+    check_vma=False,
+  )
+  results = jax.jit(many)(jax.tree.map(lambda x: x[order], settings))
+  return jax.tree.map(lambda x: np.asarray(x)[:count], results)

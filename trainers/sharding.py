@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+import numpy as np
 
 from simplex.types import Batch, Source
 from trainers.problem import TrainState
@@ -56,6 +57,16 @@ def spread(source: Source, mesh: Mesh) -> Source:
     return jax.lax.with_sharding_constraint(batch, rows), state
 
   return Source(source.init, next_batch)
+
+
+def split(array: np.ndarray) -> jax.Array:
+  """Places an array on all devices, a part of its leading axis on each.
+
+  Where the axis does not divide among them, every device gets a copy.
+  """
+  mesh = make_mesh()
+  spec = P() if array.shape[0] % mesh.size else P("data")
+  return jax.device_put(array, NamedSharding(mesh, spec))
 
 
 def check_batch(batch: Batch, mesh: Mesh) -> None:

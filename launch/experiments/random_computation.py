@@ -36,7 +36,7 @@ from simplex.data.random_computation import bank, mixtures
 from simplex.losses import tokens
 from simplex.models import transformer
 from simplex.types import Array, Params, Source
-from trainers import loop, metrics, optimizers, progress, scan
+from trainers import loop, metrics, optimizers, progress, scan, sharding
 from trainers.problem import Problem
 from trainers.reports import Report
 
@@ -71,7 +71,13 @@ class Config:
 
   seed: int = 0
   data: texts.Config = texts.Config()
-  generator: bank.Config = bank.Config()
+  generator: bank.Config = bank.Config(
+    rows_per_machine=8,
+    bank_rows=640,
+    constant_resets=8,
+    random_resets=8,
+    num_groups=2,
+  )
   model: transformer.Config = transformer.Config(
     width=64,
     num_layers=2,
@@ -109,9 +115,18 @@ def _mixture(name: str) -> Callable[[bank.Config], bank.Config]:
   return lambda cfg: dataclasses.replace(cfg, mixture=name)
 
 
+def _official(cfg: bank.Config) -> bank.Config:
+  """As published: all rows of a step are written by one machine."""
+  rows = cfg.num_machines * cfg.rows_per_machine
+  return dataclasses.replace(
+    cfg, mixture="official", num_machines=1, rows_per_machine=rows
+  )
+
+
 # Other data to pre-train on, as changes to the generator.
 CONTROLS = {
   **{name: _mixture(name) for name in mixtures.MIXTURES},
+  "official": _official,
   "not_iterated": lambda cfg: dataclasses.replace(cfg, iterate=False),
 }
 
@@ -205,7 +220,8 @@ def run(config: Config, workdir: str) -> Report:
   progress.show("testing on data that was never seen")
   bits = {
     name: {
-      s: np.asarray(_bits(config.model, params, w)) for s, w in test.items()
+      s: np.asarray(_bits(config.model, params, sharding.split(w)))
+      for s, w in test.items()
     }
     for name, params in models.items()
   }
@@ -384,26 +400,23 @@ def _finetune(config: Config, parts: text.Parts, pretrained: Params):
   )
   tx = optimizers.make(cfg.optimizer, cfg.num_steps)
 
-  @jax.jit
-  def curves(starts, keys):
-    def one(args):
-      start, key = args
-      started = base._replace(init=lambda key: start)
-      return scan.fit(
-        started, tx, key, cfg.num_steps, eval_every=cfg.eval_every
-      )[2]["held_out/bits"]
-
-    return jax.lax.map(one, (starts, keys))
+  def one(setting):
+    start, key = setting
+    started = base._replace(init=lambda key: start)
+    _, _, evals = scan.fit(
+      started, tx, key, cfg.num_steps, eval_every=cfg.eval_every
+    )
+    return evals["held_out/bits"]
 
   keys = jax.random.split(jax.random.key(config.seed), cfg.num_seeds)
-  repeat = lambda x: jnp.broadcast_to(x, (cfg.num_seeds, *x.shape))
-  starts = {
-    "pretrained": jax.tree.map(repeat, pretrained),
-    "fresh": jax.vmap(base.init)(keys),
-  }
+  fresh = jax.vmap(base.init)(keys)
+  starts = jax.tree.map(
+    lambda a, b: np.concatenate([np.broadcast_to(a, b.shape), b]),
+    jax.device_get(pretrained),
+    jax.device_get(fresh),
+  )
+  progress.show(f"fine-tuning from two starts, {cfg.num_seeds} seeds each")
+  bits = scan.sweep(one, (starts, jnp.concatenate([keys, keys])))
   steps = np.arange(0, cfg.num_steps + 1, cfg.eval_every)
-  found = {}
-  for name, start in starts.items():
-    progress.show(f"fine-tuning, {name} start, {cfg.num_seeds} seeds")
-    found[name] = (steps, np.asarray(curves(start, keys)))
-  return found
+  names = ("pretrained", "fresh")
+  return {n: (steps, x) for n, x in zip(names, np.split(bits, 2), strict=True)}

@@ -39,8 +39,12 @@ def bits(
   padded = jnp.pad(
     jnp.asarray(windows_NS, jnp.int32), ((0, count * batch_size - N), (0, 0))
   )
-  logp = jax.lax.map(one_batch, padded.reshape(count, batch_size, S))
-  return -logp.reshape(-1, S - 1)[:N] / jnp.log(2.0)
+  # A batch has windows from all over, so that windows that are split over
+  # devices make batches that are.
+  windows_nBS = padded.reshape(batch_size, count, S).swapaxes(0, 1)
+  logp_nBT1 = jax.lax.map(one_batch, windows_nBS)
+  logp_NT = logp_nBT1.swapaxes(0, 1).reshape(-1, S - 1)
+  return -logp_NT[:N] / jnp.log(2.0)
 
 
 def steps_to_reach(steps_N: Array, losses_N: Array, target: float) -> float:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import signal
 
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 import chex
 import jax
 import numpy as np
@@ -58,10 +58,13 @@ class LoopTest(chex.TestCase):
     np.testing.assert_array_equal(steps, [0, 3, 6])
     np.testing.assert_allclose(evals["truth/distance"], distances, rtol=1e-5)
 
-  def test_scan_can_be_vmapped_over_seeds(self):
+  @parameterized.parameters(1, 2)
+  def test_a_sweep_equals_its_runs_one_by_one(self, at_once):
     run = lambda key: scan.fit(toy.problem(), TX, key, 4)[1]["loss"]
-    losses_NT = jax.vmap(run)(jax.random.split(jax.random.key(0), 3))
-    chex.assert_shape(losses_NT, (3, 4))
+    keys = jax.random.split(jax.random.key(0), 6)  # on four devices
+    losses_NT = scan.sweep(run, keys, at_once=at_once)
+    expected_NT = np.stack([run(key) for key in keys])
+    np.testing.assert_allclose(losses_NT, expected_NT, rtol=1e-5)
     self.assertGreater(np.ptp(losses_NT[:, 0]), 0)
 
   def test_scan_refuses_a_period_that_does_not_divide(self):
@@ -132,6 +135,12 @@ class LoopTest(chex.TestCase):
 
 
 class ShardingTest(chex.TestCase):
+  def test_an_array_is_split_where_it_divides_and_copied_where_not(self):
+    self.assertEqual(
+      sharding.split(np.zeros((8, 3))).sharding.spec, jax.P("data")
+    )
+    self.assertEqual(sharding.split(np.zeros((6, 3))).sharding.spec, jax.P())
+
   def test_large_parameters_are_split_and_small_ones_copied(self):
     mesh = sharding.make_mesh()
     state = init_state(toy.problem(), TX, jax.random.key(0))
