@@ -20,18 +20,23 @@ def apply(config: Any, overrides: Sequence[str]) -> Any:
     ValueError: the path names no field, or the value is not allowed; the
       message names the nearest fields, the type and the allowed values.
   """
+  values = {}
+  fields = flatten(config)
   for override in overrides:
     path, equals, text = override.partition("=")
-    if not equals:
-      raise ValueError(f"--set={override}: write it as path=value")
-    fields = flatten(config)
-    if path not in fields:
-      raise ValueError(f"--set={override}: {_no_field(path, list(fields))}")
     try:
-      config = _replace(config, path.split("."), text)
+      if not equals:
+        raise ValueError("write it as path=value")
+      if path not in fields:
+        raise ValueError(_no_field(path, list(fields)))
+      values[path] = parse(text, _type(config, path))
     except ValueError as error:
       raise ValueError(f"--set={override}: {error}") from error
-  return config
+  try:
+    return _replace(config, values)  # at once: fields may have to agree
+  except ValueError as error:
+    given = " ".join(f"--set={override}" for override in overrides)
+    raise ValueError(f"{given}: {error}") from error
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -67,13 +72,24 @@ def _no_field(path: str, names: Sequence[str]) -> str:
   return f"there is no field {path!r}; did you mean one of: {listed}"
 
 
-def _replace(config: Any, path: Sequence[str], text: str) -> Any:
-  name, *rest = path
-  if rest:
-    value = _replace(getattr(config, name), rest, text)
-  else:
-    value = parse(text, typing.get_type_hints(type(config))[name])
-  return dataclasses.replace(config, **{name: value})
+def _type(config: Any, path: str) -> Any:
+  *parents, name = path.split(".")
+  for parent in parents:
+    config = getattr(config, parent)
+  return typing.get_type_hints(type(config))[name]
+
+
+def _replace(config: Any, values: Mapping[str, Any]) -> Any:
+  """Sets the leaves in `values`, each dataclass built once."""
+  changes = {name: value for name, value in values.items() if "." not in name}
+  for name in {path.partition(".")[0] for path in values} - changes.keys():
+    inside = {
+      path.removeprefix(f"{name}."): value
+      for path, value in values.items()
+      if path.startswith(f"{name}.")
+    }
+    changes[name] = _replace(getattr(config, name), inside)
+  return dataclasses.replace(config, **changes)
 
 
 def parse(text: str, kind: Any) -> Any:

@@ -1,12 +1,13 @@
-"""Real bytes by name: what ships with Python, and what the user names."""
+"""Bytes by name: texts that ship with Python, the user's, formal languages."""
 
+from collections.abc import Mapping
 import dataclasses
 import pathlib
 
 from absl import app
 import numpy as np
 
-from simplex.data import text
+from simplex.data import formal, text
 from trainers import corpora
 
 BUNDLED = ("prose", "code", "bytecode")
@@ -47,6 +48,29 @@ def load(config: Config, shortest: int) -> dict[str, text.Parts]:
   except ValueError as error:
     raise app.UsageError(str(error)) from error
   return texts
+
+
+def windows(
+  texts: Mapping[str, text.Parts], num_windows: int, length: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """Windows of every text and every formal language.
+
+  Args:
+    texts: name to parts.
+    num_windows: of each set.
+    length: tokens in a window.
+
+  Returns:
+    Name to test windows, `[num_windows, length]`, and name to others of the
+    same law, on which predictors may be tuned.
+  """
+  cut = lambda part: text.windows(part, num_windows, length)
+  test = {name: cut(parts.test) for name, parts in texts.items()}
+  tuning = {name: cut(parts.train) for name, parts in texts.items()}
+  for name in formal.SETS:
+    test[name] = formal.windows(name, 0, num_windows, length)
+    tuning[name] = formal.windows(name, 1, num_windows, length)
+  return test, tuning
 
 
 def _parts(data: bytes) -> text.Parts:

@@ -55,10 +55,10 @@ class ZeroShot:
 class Finetune:
   """Training on real text, from the pre-trained model and from scratch."""
 
-  corpora: tuple[str, ...] = ("prose",)
+  corpora: tuple[str, ...] = ("prose", "code")
   num_steps: int = 300
   eval_every: int = 20
-  num_seeds: int = 3
+  num_seeds: int = 5
   eval_windows: int = 256
   optimizer: optimizers.Config = optimizers.Config(
     learning_rate=2e-3, warmup_steps=20
@@ -86,7 +86,7 @@ class Config:
     tie_embeddings=True,
   )
   optimizer: optimizers.Config = optimizers.Config(
-    learning_rate=3e-3, warmup_steps=20
+    learning_rate=1e-3, warmup_steps=20
   )
   pretrain: loop.Config = loop.Config(
     num_steps=1000, eval_every=100, save_every=100
@@ -100,6 +100,7 @@ class Config:
   sizes: tuple[int, ...] = ()  # widths at which to train once more
 
   def __post_init__(self):
+    bank.source(self.generator, self.batch_size, self.context)  # or says why
     if unknown := set(self.controls) - CONTROLS.keys():
       raise ValueError(
         f"controls={sorted(unknown)} are not among {sorted(CONTROLS)}"
@@ -144,13 +145,13 @@ def tiny() -> Config:
     batch_size=8,
     controls=("uniform",),
     zero_shot=ZeroShot(num_windows=8, tail=4, watch_windows=4),
-    finetune=Finetune(num_steps=4, eval_every=2, num_seeds=2, eval_windows=8),
+    finetune=Finetune(("prose",), 4, eval_every=2, num_seeds=2, eval_windows=8),
     sizes=(8,),
   )
 
 
 def gpu() -> Config:
-  """The paper's smallest model, bfloat16, 2 B tokens: about an hour."""
+  """The paper's smallest model in bfloat16, on 2.1 B tokens."""
   return _scaled(width=384, batch_size=256, num_steps=16_000, dtype="bfloat16")
 
 
@@ -164,7 +165,12 @@ PRESETS = (gpu,)
 
 def _scaled(width, batch_size, num_steps, dtype="float32") -> Config:
   """Sections 2 and 3 of the published code at one of its widths."""
-  warmup_steps = 100_000 // batch_size
+  optimizer = optimizers.Config(
+    learning_rate=3e-4,
+    schedule="constant",
+    warmup_steps=100_000 // batch_size,
+    kernel_scale=640 / width,
+  )
   return Config(
     data=texts.Config(max_bytes=100_000_000),
     # Five of the published draws a step: twice as many rows as are read.
@@ -185,12 +191,7 @@ def _scaled(width, batch_size, num_steps, dtype="float32") -> Config:
       gated_from=8,
       mup_base_width=640,
     ),
-    optimizer=optimizers.Config(
-      learning_rate=3e-4,
-      schedule="constant",
-      warmup_steps=warmup_steps,
-      kernel_scale=640 / width,
-    ),
+    optimizer=optimizer,
     pretrain=loop.Config(
       num_steps=num_steps, log_every=50, eval_every=1000, save_every=1000
     ),
@@ -199,14 +200,19 @@ def _scaled(width, batch_size, num_steps, dtype="float32") -> Config:
     layers_every=10_000,
     controls=(),
     zero_shot=ZeroShot(num_windows=2048, watch_windows=256),
-    finetune=Finetune(num_steps=4000, eval_every=100),
+    finetune=Finetune(
+      num_steps=4000, eval_every=100, num_seeds=3, optimizer=optimizer
+    ),
   )
 
 
 def run(config: Config, workdir: str) -> Report:
   """Pre-trains, tests on unseen data, fine-tunes; returns what was found."""
   parts = texts.load(config.data, config.context + 1)
-  test, tuning = _windows(config, parts)
+  num_windows = config.zero_shot.num_windows
+  test, tuning = texts.windows(parts, num_windows, config.context + 1)
+  _check("zero_shot.watch", config.zero_shot.watch, test)
+  _check("finetune.corpora", config.finetune.corpora, parts)
   folder = lambda name: f"{workdir}/pretrain/{name}"
   watch = {
     name: test[name][: config.zero_shot.watch_windows]
@@ -218,13 +224,7 @@ def run(config: Config, workdir: str) -> Report:
   }
   models["untrained"] = problem(config).init(jax.random.key(config.seed))
   progress.show("testing on data that was never seen")
-  bits = {
-    name: {
-      s: np.asarray(_bits(config.model, params, sharding.split(w)))
-      for s, w in test.items()
-    }
-    for name, params in models.items()
-  }
+  bits = {n: _all_bits(config, x, test) for n, x in models.items()}
   markov_bits = {s: _markov_bits(config, tuning[s], w) for s, w in test.items()}
   tuned = {
     name: _finetune(config, parts[name], models["pretrained"])
@@ -243,7 +243,9 @@ def run(config: Config, workdir: str) -> Report:
       synthetic=tuple(formal.SETS),
       bits=bits,
       markov=markov_bits,
-      watched={s: _curve(folder("pretrained"), s) for s in watch},
+      watched={
+        s: metrics.read(folder("pretrained"), f"zero_shot/{s}") for s in watch
+      },
       tuned=tuned,
       widths=widths,
       samples=_samples(config),
@@ -309,20 +311,6 @@ def _arms(config: Config) -> dict[str, Config]:
   return arms
 
 
-def _windows(config: Config, parts: Mapping[str, text.Parts]):
-  """Test windows, and others to tune on, of every set."""
-  count, length = config.zero_shot.num_windows, config.context + 1
-  cut = lambda part: text.windows(part, count, length)
-  test = {name: cut(x.test) for name, x in parts.items()}
-  tuning = {name: cut(x.train) for name, x in parts.items()}
-  for name in formal.SETS:
-    test[name] = formal.windows(name, 0, count, length)
-    tuning[name] = formal.windows(name, 1, count, length)
-  _check("zero_shot.watch", config.zero_shot.watch, test)
-  _check("finetune.corpora", config.finetune.corpora, parts)
-  return test, tuning
-
-
 def _check(field: str, names: Sequence[str], known: Mapping) -> None:
   for name in names:
     if name not in known:
@@ -341,6 +329,12 @@ def _pretrain(config: Config, watch: Mapping, workdir: str) -> Params:
 def _bits(model: transformer.Config, params: Params, windows_NS: Array):
   logits_fn = functools.partial(transformer.Transformer(model).apply, params)
   return compression.bits(logits_fn, windows_NS)
+
+
+def _all_bits(config: Config, params: Params, test: Mapping):
+  split = {name: sharding.split(windows) for name, windows in test.items()}
+  bits = {s: _bits(config.model, params, w) for s, w in split.items()}
+  return {name: np.asarray(x) for name, x in bits.items()}
 
 
 def _markov_bits(config: Config, tuning_NS, test_NS) -> findings.Markov:
@@ -372,10 +366,6 @@ def _width(config: Config, width: int, watch: Mapping, workdir: str):
 
 def _count(params: Params) -> int:
   return sum(x.size for x in jax.tree.leaves(params))
-
-
-def _curve(workdir: str, name: str):
-  return metrics.read(workdir, f"zero_shot/{name}")
 
 
 def _samples(config: Config) -> np.ndarray:

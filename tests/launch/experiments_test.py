@@ -5,6 +5,7 @@ import json
 import pathlib
 
 from absl.testing import absltest, parameterized
+import jax
 
 from launch import overrides, run
 from tests.launch import command
@@ -43,6 +44,14 @@ class ExperimentsTest(parameterized.TestCase):
       hash(preset())
       self.assertTrue(dataclasses.is_dataclass(preset()))
       self.assertEqual(overrides.apply(preset(), ["seed=5"]).seed, 5)
+
+  @parameterized.product(name=run.NAMES, preset=("default", "paper"))
+  def test_the_parameters_of_a_preset_have_shapes(self, name, preset):
+    module = run.load(name)
+    if hasattr(module, "problem"):
+      problem = module.problem(run.preset(module, preset))
+      params = jax.eval_shape(problem.init, jax.random.key(0))
+      self.assertNotEmpty(jax.tree.leaves(params))
 
 
 if __name__ == "__main__":

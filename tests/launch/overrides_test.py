@@ -17,6 +17,8 @@ class Inner:
   def __post_init__(self):
     if self.width < 1:
       raise ValueError(f"width={self.width} must be at least 1")
+    if self.width > 100 and self.rate > 0.1:
+      raise ValueError(f"width={self.width} needs a rate of 0.1 or less")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Outer:
 class OverridesTest(parameterized.TestCase):
   @parameterized.parameters(
     ("model.width=3", "model.width", 3),
-    ("model.width=1e3", "model.width", 1000),
+    ("model.width=1e2", "model.width", 100),
     ("model.rate=2", "model.rate", 2.0),
     ("model.name=sgd", "model.name", "sgd"),
     ("sizes=4,5", "sizes", (4, 5)),
@@ -49,6 +51,14 @@ class OverridesTest(parameterized.TestCase):
     config = overrides.apply(Outer(), [override])
     self.assertEqual(overrides.flatten(config)[path], value)
     self.assertIs(type(overrides.flatten(config)[path]), type(value))
+
+  def test_fields_that_must_agree_are_set_together(self):
+    for order in (1, -1):
+      both = ["model.width=200", "model.rate=0.05"][::order]
+      config = overrides.apply(Outer(), both)
+      self.assertEqual(config, Outer(model=Inner(width=200, rate=0.05)))
+    with self.assertRaisesRegex(ValueError, "model.width=200: .* needs a rate"):
+      overrides.apply(Outer(), ["model.width=200"])
 
   def test_the_last_override_wins_and_others_stay(self):
     config = overrides.apply(Outer(), ["model.width=3", "model.width=4"])

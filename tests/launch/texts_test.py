@@ -6,6 +6,7 @@ from absl import app
 from absl.testing import absltest
 
 from launch import texts
+from simplex.data import formal
 
 
 class TextsTest(absltest.TestCase):
@@ -35,6 +36,15 @@ class TextsTest(absltest.TestCase):
   def test_a_missing_path_is_refused(self):
     with self.assertRaisesRegex(app.UsageError, "'no/such' does not exist"):
       texts.load(texts.Config(("no/such",), 4000), shortest=65)
+
+  def test_every_set_has_test_windows_and_others(self):
+    parts = texts.load(texts.Config(max_bytes=4000), shortest=65)
+    test, tuning = texts.windows(parts, 6, 65)
+    self.assertEqual(list(test), [*texts.BUNDLED, *formal.SETS])
+    self.assertEqual(list(tuning), list(test))
+    for name, windows in test.items():
+      self.assertEqual(windows.shape, (6, 65))
+      self.assertFalse((windows == tuning[name]).all(), name)
 
 
 if __name__ == "__main__":
