@@ -150,6 +150,24 @@ def _mean_bits(seen: Counts, alphas_N: Array, alphabet_size: Array) -> Array:
   return jax.lax.map(cost, alphas_N)
 
 
+def tuned_bits(
+  tuning_BT: Array, test_BT: Array, alphabet_size: int, *, last: int
+) -> Array:
+  """Bits of test windows, smoothed as suits the end of other windows.
+
+  Args:
+    tuning_BT: integer tokens, windows to tune the smoothing on.
+    test_BT: integer tokens.
+    alphabet_size: V.
+    last: positions at the end of the tuning windows that count.
+
+  Returns:
+    Bits [K, B, T] of `test_BT`.
+  """
+  alphas_K = fit(tuning_BT, alphabet_size, last=last)
+  return bits(test_BT, alphas_K, alphabet_size)
+
+
 def distinct(windows_BT: Array) -> int:
   """How many different tokens there are: the data's own alphabet size."""
   return jnp.unique(windows_BT).size

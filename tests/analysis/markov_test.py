@@ -110,6 +110,14 @@ class FitTest(chex.TestCase):
       atol=1e-6,
     )
 
+  def test_tuned_bits_use_the_smoothing_that_suits_the_tuning_windows(self):
+    windows_BT = uniform(2, (3, 16))
+    tuned_KBT = markov.tuned_bits(windows_BT, windows_BT, 2, last=16)
+    for alpha in (0.01, 1.0):
+      bits_KBT = markov.bits(windows_BT, np.full(markov.NUM_ORDERS, alpha), 2)
+      worse_K = (bits_KBT - tuned_KBT).mean(axis=(1, 2))
+      self.assertGreaterEqual(worse_K.min(), -1e-6)
+
   def test_distinct_is_the_number_of_different_tokens(self):
     self.assertEqual(markov.distinct(np.array([[3, 3, 9], [0, 9, 9]])), 3)
 
