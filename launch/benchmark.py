@@ -17,7 +17,7 @@ from typing import Any
 from absl import app, flags
 import jax
 
-from launch import benchmarks
+from launch import benchmarks, devices
 from trainers import files
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__))
@@ -45,16 +45,16 @@ def _cell(value: Any) -> str:
 
 
 def _machine() -> str:
-  devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-  return (
-    f"{devices}, {os.cpu_count()} cores {platform.machine()}, "
-    f"jax {jax.__version__}, Python {platform.python_version()}"
-  )
+  kind = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+  cores = f"{os.cpu_count()} cores {platform.machine()}"
+  python = f"Python {platform.python_version()}"
+  return f"{kind}, {cores}, jax {jax.__version__}, {python}"
 
 
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+  devices.split_cpu()
   machine, found, text = _machine(), {}, []
   print(machine)
   for name in NAMES if _OP.value == "all" else [_OP.value]:

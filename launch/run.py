@@ -10,7 +10,6 @@ The same command continues a run that was stopped.
 import difflib
 import importlib
 import json
-import os
 import pathlib
 import pkgutil
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 from absl import app, flags, logging
 import jax
 
-from launch import experiments, overrides
+from launch import devices, experiments, overrides
 from trainers import files, progress, reports
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
@@ -40,13 +39,6 @@ _WORKDIR = flags.DEFINE_string(
 )
 _SET = flags.DEFINE_multi_string("set", [], "A field: dotted.path=value.")
 _SEED = flags.DEFINE_integer("seed", None, "The same as --set=seed=...")
-_CPU_DEVICES = flags.DEFINE_integer(
-  "cpu_devices",
-  2,
-  "Devices that a CPU is seen as. A batch is split over them, which keeps more "
-  "cores busy than one device does.",
-  lower_bound=1,
-)
 _LIST = flags.DEFINE_bool("list", False, "List the experiments and stop.")
 
 
@@ -124,7 +116,7 @@ def main(argv):
     continues = claim_workdir(workdir, config)
   except ValueError as error:
     raise app.UsageError(str(error)) from error
-  _split_cpu(_CPU_DEVICES.value)
+  devices.split_cpu()
   _announce(config, workdir, continues)
   try:
     _execute(module, config, workdir)
@@ -136,12 +128,6 @@ def main(argv):
       f"{error}\nThe checkpoints in {workdir} are from before that. Try a "
       "lower learning rate or a longer warm-up, in another --workdir."
     )
-
-
-def _split_cpu(count: int) -> None:
-  """Makes the CPU so many devices, unless the environment says how many."""
-  if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    jax.config.update("jax_num_cpu_devices", count)
 
 
 def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:

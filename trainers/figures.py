@@ -97,7 +97,7 @@ def lines(
     ends = [_curve(axes, i, n, s) for i, (n, s) in enumerate(curves.items())]
     for name, y in (references or {}).items():
       axes.axhline(y, **_REFERENCE, label=name, zorder=1)
-      ends.append((name, float(y), _REFERENCE["color"]))
+      ends.append((name, None, float(y), _REFERENCE["color"]))
     axes.margins(x=0.02)
     _plain_ticks(axes.xaxis, log_x)
     _plain_ticks(axes.yaxis, log_y)
@@ -327,8 +327,8 @@ def _spread(curve: Series) -> np.ndarray | None:
   return np.maximum([curve.y - curve.low, curve.high - curve.y], 0)
 
 
-def _curve(axes, i: int, name: str, curve: Series) -> tuple[str, float, str]:
-  """Draws one curve; returns its name, its last height and its colour."""
+def _curve(axes, i: int, name: str, curve: Series) -> tuple:
+  """Draws one curve; returns its name, its last point and its colour."""
   colour, dash = _COLOURS[i % 7], _DASHES[i // 7 % 3]
   # Thinned for the page; the CSV keeps every point.
   N = len(curve.x)
@@ -338,8 +338,9 @@ def _curve(axes, i: int, name: str, curve: Series) -> tuple[str, float, str]:
   axes.plot(x_N, y_N, dash, color=colour, label=name, marker=marker, ms=4)
   if low_N is not None and high_N is not None:
     axes.fill_between(x_N, low_N, high_N, color=colour, alpha=0.16, lw=0)
-  finite = y_N[np.isfinite(y_N)]
-  return name, float(finite[-1]) if finite.size else np.nan, colour
+  finite = np.isfinite(y_N)
+  last = (x_N[finite][-1], y_N[finite][-1]) if finite.any() else (np.nan,) * 2
+  return name, *map(float, last), colour
 
 
 def _plain_ticks(axis, log: bool = False) -> None:
@@ -362,28 +363,28 @@ def _legend(figure, axes) -> None:
   figure.legend(handles, names, loc="outside upper left", ncols=columns)
 
 
-def _end_labels(axes, ends: Sequence[tuple[str, float, str]]) -> None:
+def _end_labels(axes, ends: Sequence[tuple]) -> None:
   """Names to the right of the plot at their heights, pushed apart."""
   from matplotlib import colors
 
   to_share = axes.transData + axes.transAxes.inverted()
-  x = axes.get_xlim()[1]
+  right = axes.get_xlim()[1]
   labels = [
-    (to_share.transform((x, y))[1], textwrap.wrap(name, 20), colour)
-    for name, y, colour in ends
+    (to_share.transform((x or right, y)), textwrap.wrap(name, 20), colour)
+    for name, x, y, colour in ends
     if np.isfinite(y)
   ]
-  labels.sort(key=lambda label: label[0])
+  labels.sort(key=lambda label: label[0][1])
   # The plot is about 210 points high, a line of text 13.
   sizes = [13 / 210 * len(words) for _, words, _ in labels]
-  places = _apart([share for share, _, _ in labels], sizes)
+  places = _apart([share[1] for share, _, _ in labels], sizes)
   for (share, words, colour), place in zip(labels, places, strict=True):
     leader = {"arrowstyle": "-", "color": colour, "lw": 0.8}
     leader |= {"relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
     look = {"va": "center", "annotation_clip": False, "arrowprops": leader}
     # Letters are darker than lines, to be read on white.
     look["color"] = [0.75 * c for c in colors.to_rgb(colour)]
-    where = (1.0, share), (1.035, place), "axes fraction"
+    where = share, (1.035, place), "axes fraction"
     axes.annotate("\n".join(words), *where, **look)
 
 

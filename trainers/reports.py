@@ -371,7 +371,7 @@ td.number, th.number { text-align: right; }
 .samples td + td, pre { overflow-x: auto;
   font: .82rem/1.5 ui-monospace, Menlo, Consolas, monospace; }
 .badge { display: inline-block; padding: .1rem .6rem; border-radius: .7rem;
-  font-size: .8rem; font-weight: 600; }
+  font-size: .8rem; font-weight: 600; white-space: nowrap; }
 .yes { background: var(--yes); color: var(--yes-ink); }
 .no { background: var(--no); color: var(--no-ink); }
 .open { background: var(--open); color: var(--open-ink); }

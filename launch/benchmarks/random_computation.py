@@ -4,9 +4,9 @@ The published settings (Bloem 2025, https://arxiv.org/abs/2506.20057): LSTMs of
 4 layers and width 128, 104 rows of 512 tokens each, a bank of 2080 rows. The
 peer is the same process in plain PyTorch, written for this comparison.
 
-Groups run side by side when there is a device for each. On a CPU that takes
-JAX_NUM_CPU_DEVICES=2, or as many as there are cores: one device leaves the
-others idle, for a single LSTM's matrix products are too small to share.
+Groups run side by side when there is a device for each; see --cpu_devices. One
+device leaves other cores idle: a single LSTM's matrix products are too small to
+share.
 """
 
 import dataclasses

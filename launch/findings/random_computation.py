@@ -46,8 +46,7 @@ class Found(NamedTuple):
     steps: of pre-training.
     tail: positions at the end of the context that count.
     synthetic: names of the sets that are not real data.
-    bits: predictor to set to bits, `[N, T]`; "pretrained", "untrained" and
-      the controls.
+    bits: "pretrained", "untrained", a control: to set to bits, `[N, T]`.
     markov: set to the bits of in-context Markov models.
     watched: set to its bits during pre-training.
     tuned: corpus to start to steps and bits, `[steps]` and `[seeds, steps]`.
@@ -87,7 +86,8 @@ def report(found: Found) -> Report:
     figures=[
       _zero_shot_figure(found),
       _in_context_figure(found),
-      *_tuning_figures(found),
+      *(_tuning_figure(found, name) for name in found.tuned),
+      _lead_figure(found),
       _learning_figure(found),
       *_width_figures(found),
       _sample_figure(found),
@@ -242,33 +242,25 @@ def _tuning_claims(found: Found, name: str) -> list[Claim]:
 
 def _zero_shot_figure(found: Found) -> Figure:
   names = list(found.bits["pretrained"])
-  cells = {
-    predictor: [interval(_score(found, predictor, s)) for s in names]
-    for predictor in found.bits
-  }
-  cells["in-context Markov, best order"] = [
-    interval(_markov(found, s)[1]) for s in names
-  ]
+  bits = {p: [_score(found, p, s) for s in names] for p in found.bits}
+  bits["in-context Markov, best order"] = [_markov(found, s)[1] for s in names]
+  means = {p: interval(np.stack(x, axis=1)) for p, x in bits.items()}
   return figures.bars(
     "Zero-shot",
     names,
-    {p: [x.mean for x in row] for p, row in cells.items()},
-    errors={
-      p: ([x.low for x in row], [x.high for x in row])
-      for p, row in cells.items()
-    },
+    {p: x.mean for p, x in means.items()},
+    errors={p: (x.low, x.high) for p, x in means.items()},
     references={"uniform guess": CHANCE},
     value_label="bits per byte",
-    caption="Data that no model has been trained on. Controls were trained "
-    "for as many steps on other machines or on noise.",
+    caption="Controls were trained for as many steps on other data.",
   )
 
 
 def _in_context_figure(found: Found) -> Figure:
-  names = [s for s in ("dyck", "bits", "rep3", "prose", "code")]
-  T = found.bits["pretrained"]["prose"].shape[1]
-  t_T = np.arange(1, T + 1)
-  curves = {s: Series(t_T, found.bits["pretrained"][s].mean(0)) for s in names}
+  bits = found.bits["pretrained"]
+  t_T = np.arange(1, bits["prose"].shape[1] + 1)
+  names = ("dyck", "bits", "rep3", "prose", "code")
+  curves = {s: Series(t_T, bits[s].mean(0)) for s in names}
   curves |= {
     f"{s}, Markov {_markov(found, s)[0]}": Series(
       t_T, found.markov[s].told[_markov(found, s)[0]].mean(0)
@@ -281,29 +273,38 @@ def _in_context_figure(found: Found) -> Figure:
     xlabel="bytes of context",
     ylabel="bits per byte",
     references={"uniform guess": CHANCE},
-    caption="The pre-trained model learns from the context alone; two "
-    "in-context Markov models for comparison.",
+    caption="The model learns from the context alone, as do Markov models.",
   )
 
 
-def _tuning_figures(found: Found) -> list[Figure]:
-  plots = []
-  for name, starts in found.tuned.items():
-    curves = {}
-    for start, (steps, bits) in starts.items():
-      mean, low, high = interval(bits)
-      curves[f"{start} start"] = Series(steps, mean, low, high)
-    plots.append(
-      figures.lines(
-        f"Fine-tuning on {name}",
-        curves,
-        xlabel="steps",
-        ylabel="bits per byte, held-out text",
-        caption="Mean over all positions of held-out windows; bands are 95 % "
-        f"intervals over {len(bits)} seeds.",
-      )
+def _tuning_figure(found: Found, name: str) -> Figure:
+  starts = found.tuned[name]
+  return figures.lines(
+    f"Fine-tuning on {name}",
+    {f"{s} start": Series(x, *interval(y)) for s, (x, y) in starts.items()},
+    xlabel="steps",
+    ylabel="bits per byte, held-out text",
+    caption="Mean over all positions of held-out windows.",
+  )
+
+
+def _lead_figure(found: Found) -> Figure:
+  leads = {
+    name: Series(
+      starts["fresh"][0],
+      *interval(starts["fresh"][1] - starts["pretrained"][1]),
     )
-  return plots
+    for name, starts in found.tuned.items()
+  }
+  return figures.lines(
+    "Lead in fine-tuning",
+    leads,
+    xlabel="steps",
+    ylabel="bits per byte ahead of a fresh start",
+    references={"no lead": 0.0},
+    caption="Fresh start minus pre-trained start at equal steps; bands are "
+    "95 % intervals over seeds.",
+  )
 
 
 def _learning_figure(found: Found) -> Figure:
