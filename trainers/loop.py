@@ -1,5 +1,6 @@
 """The training loop: sharded, resumable, and the only one with a disk."""
 
+import collections
 from collections.abc import Callable
 import dataclasses
 import functools
@@ -10,10 +11,14 @@ import jax
 from jax.sharding import Mesh
 import optax
 
-from simplex.types import Key, Metrics
+from simplex.types import Array, Key, Metrics
 from trainers import checkpoints, interrupts, metrics, progress, sharding
 from trainers.problem import Problem, TrainState
 from trainers.step import evaluate, init_state, train_step
+
+# Steps that a device may be given ahead, enough that it never waits. With more
+# than 32, collectives between CPU devices wait for each other for ever.
+AHEAD = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +78,7 @@ def fit(
   ):
     state = checkpoints.restore(manager, run.init(jax.random.key(seed)))
     start = int(state.step)
+    throttle = limit_ahead()
     with (
       progress.meter(root.name, config.num_steps, run.tokens) as on_row,
       metrics.Writer(workdir, step=start, on_row=on_row) as writer,
@@ -81,6 +87,7 @@ def fit(
         if step % config.eval_every == 0:
           writer.write(step, run.evaluate(state))
         state, step_metrics = run.step(state)
+        throttle(step_metrics["loss"])
         due = (step + 1) % config.save_every == 0 or interrupted()
         if due or step % config.log_every == 0:
           writer.write(step, step_metrics)
@@ -94,6 +101,21 @@ def fit(
       writer.write(config.num_steps, run.evaluate(state))
     checkpoints.save(manager, state)
   return state
+
+
+def limit_ahead() -> Callable[[Array], None]:
+  """Returns a function to be told of each step's result.
+
+  It waits until no more than `AHEAD` of them are unfinished.
+  """
+  unfinished = collections.deque()
+
+  def throttle(result):
+    unfinished.append(result)
+    if len(unfinished) > AHEAD:
+      unfinished.popleft().block_until_ready()
+
+  return throttle
 
 
 class Run(NamedTuple):

@@ -125,6 +125,10 @@ class LoopTest(chex.TestCase):
         losses.append([rows["loss"], run.step(state)[1]["loss"]])
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
+  def test_many_steps_on_many_devices_do_not_wait_for_each_other(self):
+    config = loop.Config(num_steps=200, log_every=1000, eval_every=1000)
+    self.assertEqual(self.fit(config).step, 200)
+
   def test_a_batch_that_does_not_divide_is_refused(self):
     with self.assertRaisesRegex(ValueError, "batch of 6 .* multiple of 4"):
       self.fit(problem=toy.problem(batch_size=6))
