@@ -17,7 +17,7 @@ from typing import Any
 from absl import app, flags
 import jax
 
-from launch import benchmarks, devices
+from launch import benchmarks, process
 from trainers import files
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__))
@@ -54,7 +54,7 @@ def _machine() -> str:
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-  devices.split_cpu()
+  process.prepare()
   machine, found, text = _machine(), {}, []
   print(machine)
   for name in NAMES if _OP.value == "all" else [_OP.value]:

@@ -17,10 +17,10 @@ import time
 from types import ModuleType
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 import jax
 
-from launch import devices, experiments, overrides
+from launch import experiments, overrides, process
 from trainers import files, progress, reports
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
@@ -105,8 +105,6 @@ def main(argv):
   if _LIST.value:
     print(_catalogue())
     return
-  if not flags.FLAGS["verbosity"].present:
-    logging.set_verbosity(logging.WARNING)  # orbax tells much at INFO
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{_EXPERIMENT.value}")
   try:
     module = load(_EXPERIMENT.value)
@@ -116,7 +114,7 @@ def main(argv):
     continues = claim_workdir(workdir, config)
   except ValueError as error:
     raise app.UsageError(str(error)) from error
-  devices.split_cpu()
+  process.prepare()
   _announce(config, workdir, continues)
   try:
     _execute(module, config, workdir)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 import json
 import math
 import pathlib
+import time
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ Row = Mapping[str, float]
 class Writer:
   """Appends rows to `workdir/metrics.jsonl`, one call late.
 
+  Each row has its "step" and the "seconds" since the file was opened.
   A row is fetched from the device only when the next one arrives, by which
   time the device has been given its next steps and never waits for the host.
   """
@@ -38,13 +40,15 @@ class Writer:
     from tensorboardX import SummaryWriter
 
     root = pathlib.Path(workdir)
-    self._path = root / "metrics.jsonl"
+    path = root / "metrics.jsonl"
     self._on_row = on_row
+    self._opened = time.monotonic()
     self._pending = None
-    self._board = None
+    self._file = self._board = None
     if jax.process_index() == 0:
-      kept = [row for row in _rows(self._path) if row["step"] < step]
-      files.write_atomic(self._path, "".join(map(_line, kept)))
+      kept = [row for row in _rows(path) if row["step"] < step]
+      files.write_atomic(path, "".join(map(_line, kept)))
+      self._file = path.open("a", buffering=1)  # a line at a time
       self._board = SummaryWriter(str(root / "tensorboard"), purge_step=step)
 
   def __enter__(self):
@@ -55,6 +59,7 @@ class Writer:
       self.flush()
     finally:
       if self._board:
+        self._file.close()
         self._board.close()
 
   def write(self, step: int, metrics: Metrics) -> None:
@@ -77,10 +82,11 @@ class Writer:
     step, metrics = self._pending
     self._pending = None
     values = jax.device_get(metrics)
-    row = {"step": step} | {name: float(x) for name, x in values.items()}
+    seconds = round(time.monotonic() - self._opened, 3)
+    row = {"step": step, "seconds": seconds}
+    row |= {name: float(x) for name, x in values.items()}
     if self._board:
-      with self._path.open("a") as f:
-        f.write(_line(row))
+      self._file.write(_line(row))
       for name, value in row.items():
         self._board.add_scalar(name, value, step)
       self._on_row(row)
