@@ -48,9 +48,8 @@ def fit(
 ) -> TrainState:
   """Trains until `config.num_steps`, continuing from `workdir` if it can.
 
-  Making the batch and moving the parameters are one compiled program. A run
-  that was stopped and continues gives the same numbers, bit for bit, as one
-  that was not.
+  A run that was stopped and continues gives the same numbers, bit for bit, as
+  one that was not.
 
   Args:
     problem: what to optimise.
@@ -63,8 +62,7 @@ def fit(
     The state after the last step.
 
   Raises:
-    FloatingPointError: the loss stopped being finite; the last checkpoint is
-      from before that.
+    FloatingPointError: the loss is not finite; checkpoints are from before.
     KeyboardInterrupt: Ctrl-C; the step is finished and saved first.
   """
   root = pathlib.Path(workdir)
@@ -88,16 +86,15 @@ def fit(
           writer.write(step, run.evaluate(state))
         state, step_metrics = run.step(state)
         throttle(step_metrics["loss"])
-        due = (step + 1) % config.save_every == 0 or interrupted()
+        stop = interrupted()
+        due = stop or (step + 1) % config.save_every == 0
         if due or step % config.log_every == 0:
           writer.write(step, step_metrics)
         if due:
           writer.flush()  # raises before a broken state is saved
           checkpoints.save(manager, state)
-        if interrupted():
-          raise KeyboardInterrupt(
-            f"stopped after step {step + 1} of {config.num_steps}, saved"
-          )
+        if stop:
+          raise KeyboardInterrupt(f"stopped and saved after step {step + 1}")
       writer.write(config.num_steps, run.evaluate(state))
     checkpoints.save(manager, state)
   return state

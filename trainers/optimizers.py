@@ -65,16 +65,6 @@ def schedule(config: Config, num_steps: int) -> optax.Schedule:
   return optax.join_schedules([warmup, decay], [config.warmup_steps])
 
 
-def train_only(
-  optimizer: optax.GradientTransformation, *names: str
-) -> optax.GradientTransformation:
-  """Freezes every top-level entry of the parameters except `names`."""
-  return optax.partition(
-    {True: optimizer, False: optax.set_to_zero()},
-    lambda params: {name: name in names for name in params},
-  )
-
-
 def _is_kernel(params):
   """True for matrices that act on activations, as opposed to embeddings."""
   return jax.tree.map_with_path(

@@ -89,7 +89,9 @@ class LoopTest(chex.TestCase):
       return toy.problem().evals["truth"](params, key)
 
     pressed = toy.problem()._replace(evals={"truth": press})
-    with self.assertRaisesRegex(KeyboardInterrupt, "of 6, saved"):
+    with self.assertRaisesRegex(
+      KeyboardInterrupt, "stopped and saved after step"
+    ):
       self.fit(problem=pressed)
     with checkpoints.open_manager(self.workdir, 2) as manager:
       self.assertGreater(manager.latest_step(), 0)
