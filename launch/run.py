@@ -123,7 +123,7 @@ def main(argv):
     sys.exit(130)
   except FloatingPointError as error:
     sys.exit(
-      f"{error}\nThe checkpoints in {workdir} are from before that. Try a "
+      f"{error}\nAny checkpoints in {workdir} are from before that. Try a "
       "lower learning rate or a longer warm-up, in another --workdir."
     )
 

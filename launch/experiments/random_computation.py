@@ -14,6 +14,9 @@ dyck, bits, bitsflip and aut, 7 on rep3, ndfa, champ and toy2, 7.9 on code; a
 uniform guess is 8. In-context Markov models stay ahead at this size; `gpu` (29M
 parameters, 2 B tokens) is the paper's smallest that crosses them on real text.
 
+The lead in fine-tuning depends on pre-training: at three times its learning
+rate (3e-3, undecayed weights) the model ended 0.1 bits behind a fresh start.
+
 Departures from the published evaluation: every evaluated position has been
 trained, there is no dropout, and windows are fixed and come from test text.
 """
