@@ -35,6 +35,9 @@ def run() -> list[dict]:
       f"simplex, {devices} devices share the rows": split,
       f"simplex, {devices} devices": bank.official(num_groups=devices),
     }
+  if jax.default_backend() != "cpu":
+    many = {"num_machines": 64, "bank_rows": 2 * 64 * ROWS}
+    configs["simplex, 64 machines"] = dataclasses.replace(OFFICIAL, **many)
   fns = {name: simplex_step(config) for name, config in configs.items()}
   tokens = {
     name: c.num_groups * c.num_machines * c.rows_per_machine * LENGTH
