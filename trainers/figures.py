@@ -8,8 +8,6 @@ measured in DejaVu Sans, which is wider than those fonts, so it fits.
 from collections.abc import Callable, Mapping, Sequence
 import html
 import io
-import os
-import pathlib
 import re
 import textwrap
 from typing import Any, NamedTuple
@@ -17,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainers import files
 from trainers.reports import Figure, Table, slug
 
 # Okabe & Ito's colours, which colour-blind readers tell apart, without yellow.
@@ -242,34 +239,15 @@ def text_samples(
   return Table(title, ("source", "bytes"), rows, caption, monospace=True)
 
 
-def save(figure: Figure, path: str | os.PathLike) -> None:
-  """Writes one figure as an .svg or a .png file, whole or not at all.
-
-  Raises:
-    ValueError: another suffix, or a PNG of a figure that was not drawn here.
-  """
-  suffix = pathlib.Path(path).suffix
-  if suffix not in (".svg", ".png"):
-    raise ValueError(f"suffix={suffix!r} is not one of ['.svg', '.png']")
-  if suffix == ".svg":
-    files.write_atomic(path, figure.svg)
-  elif figure.png is None:
-    raise ValueError(f"figure {figure.title!r} has only SVG; save it as .svg")
-  else:
-    files.write_atomic(path, figure.png())
-
-
 def _figure(title, caption, curves, about, height, draw) -> Figure:
-  """Draws now as SVG, and as PNG only when `save` asks for it."""
   if not curves:
     raise ValueError(f"figure {title!r} is empty; give it at least one series")
-  svg = _draw(draw, height, "svg").decode()
+  svg = _draw(draw, height)
   about = f"{about}. Series: {', '.join(curves)}."
-  png = lambda: _draw(draw, height, "png")
-  return Figure(title, caption, _page_ready(svg, title, about), curves, png)
+  return Figure(title, caption, _page_ready(svg, title, about), curves)
 
 
-def _draw(draw: Callable[[Any], None], height: float, fmt: str) -> bytes:
+def _draw(draw: Callable[[Any], None], height: float) -> str:
   import matplotlib
   from matplotlib import figure
 
@@ -278,9 +256,8 @@ def _draw(draw: Callable[[Any], None], height: float, fmt: str) -> bytes:
   with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
     canvas = figure.Figure(figsize=(_WIDTH, height), layout="constrained")
     draw(canvas)
-    nothing = {"Date": None} if fmt == "svg" else {"Software": None}
-    canvas.savefig(buffer, format=fmt, dpi=200, metadata=nothing)
-  return buffer.getvalue()
+    canvas.savefig(buffer, format="svg", dpi=200, metadata={"Date": None})
+  return buffer.getvalue().decode()
 
 
 def _page_ready(svg: str, title: str, about: str) -> str:

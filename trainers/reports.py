@@ -1,6 +1,6 @@
 """A report: the paper's claims beside ours, and the curves behind them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import csv
 import html
 from importlib import metadata
@@ -48,14 +48,12 @@ class Figure(NamedTuple):
     caption: one or two sentences.
     svg: the picture.
     curves: name to columns (x, y) or (x, y, low, high); None is no column.
-    png: draws the picture once more, as PNG.
   """
 
   title: str
   caption: str
   svg: str
   curves: Mapping[str, Sequence[Any]]
-  png: Callable[[], bytes] | None = None
 
 
 class Table(NamedTuple):

@@ -12,7 +12,6 @@ import numpy as np
 
 from trainers import figures
 from trainers.figures import Series
-from trainers.reports import Figure
 
 _X = np.arange(5.0)
 
@@ -111,22 +110,6 @@ class FiguresTest(chex.TestCase):
     places = figures._apart([0.5, 0.5, 0.52, 0.9], [0.1] * 4)
     self.assertTrue(np.all(np.diff(places) > 0.0999))
     self.assertAlmostEqual(np.mean(places), 0.605, delta=1e-3)
-
-  def test_a_figure_is_saved_as_svg_and_as_png(self):
-    root = pathlib.Path(self.create_tempdir().full_path)
-    figures.save(_lines(), root / "a.svg")
-    figures.save(_lines(), root / "a.png")
-    self.assertEqual((root / "a.svg").read_text(), _lines().svg)
-    self.assertTrue((root / "a.png").read_bytes().startswith(b"\x89PNG"))
-
-  def test_other_suffixes_are_refused(self):
-    with self.assertRaisesRegex(ValueError, r"'.pdf' is not one of \['.svg'"):
-      figures.save(_lines(), "a.pdf")
-
-  def test_a_figure_from_elsewhere_has_no_png(self):
-    figure = Figure("mine", "", "<svg></svg>", {})
-    with self.assertRaisesRegex(ValueError, "'mine' has only SVG"):
-      figures.save(figure, "a.png")
 
   def test_an_empty_figure_is_refused(self):
     for draw in (
