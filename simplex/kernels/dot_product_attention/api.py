@@ -1,12 +1,7 @@
 """The public signature of softmax attention; every backend obeys it."""
 
-import chex
-import jax.numpy as jnp
-
-from simplex.kernels import backend
+from simplex.kernels import backend, checks
 from simplex.types import Array
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def dot_product_attention(
@@ -47,14 +42,10 @@ def dot_product_attention(
   """
   B, T, H, D = q_BTHD.shape
   S, G = k_BSGD.shape[1:3]
-  chex.assert_shape([k_BSGD, v_BSGD], (B, S, G, D))
-  if segments_BS is not None:
-    chex.assert_shape(segments_BS, (B, S))
-  _check_dtypes(q_BTHD, k_BSGD, v_BSGD, segments_BS)
-  if not 1 <= T <= S:
-    raise ValueError(f"{T=} queries are not between 1 and {S=}, the keys")
-  if G < 1 or H % G:
-    raise ValueError(f"{H=} heads are not a multiple of {G=}, the key heads")
+  checks.check_shapes((B, S, G, D), k_BSGD=k_BSGD, v_BSGD=v_BSGD)
+  checks.check_dtypes(q=q_BTHD, k=k_BSGD, v=v_BSGD)
+  checks.check_sizes(T, S, H, G)
+  checks.check_segments(segments_BS, B, S)
   _check_window(window, causal)
   return backend.call(
     __package__,
@@ -68,15 +59,6 @@ def dot_product_attention(
     # A window of all keys is no window: let the backends see that.
     window=None if window is None or window >= S else int(window),
   )
-
-
-def _check_dtypes(q_BTHD, k_BSGD, v_BSGD, segments_BS):
-  dtypes = [str(x.dtype) for x in (q_BTHD, k_BSGD, v_BSGD)]
-  if dtypes[0] not in DTYPES or len(set(dtypes)) > 1:
-    raise ValueError(f"dtypes of q, k, v={dtypes} are not one of {DTYPES}")
-  if segments_BS is not None:
-    if not jnp.issubdtype(segments_BS.dtype, jnp.integer):
-      raise ValueError(f"{segments_BS.dtype=} is not an integer type")
 
 
 def _check_window(window, causal):

@@ -1,0 +1,1 @@
+"""2-simplicial attention: a query looks at pairs of keys."""
