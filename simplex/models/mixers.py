@@ -1,7 +1,8 @@
 """Token mixers: how the positions of a sequence read each other.
 
 A mixer is a module with plain fields, not a transformer's config:
-`mixer(x_BTE, positions_BT, segments_BT) -> y_BTE`, causal.
+`mixer(x_BTE, positions_BT, segments_BT) -> y_BTE`, causal unless
+told otherwise.
 """
 
 import functools
@@ -15,7 +16,7 @@ from simplex.types import Array
 
 
 class Softmax(nn.Module):
-  """Causal multi-head softmax attention.
+  """Multi-head softmax attention.
 
   Attributes:
     num_heads: H; divides the width.
@@ -25,6 +26,8 @@ class Softmax(nn.Module):
     shift_keys: whether a key is the mean of its token's and of the token's
       before it (zero before the first), which spares the model one of the two
       layers that copying what followed the last occurrence takes.
+    windows: of the keys, one number; empty is all.
+    causal: whether a position sees itself and its past alone.
     dtype: of the activations; parameters are float32.
   """
 
@@ -33,23 +36,15 @@ class Softmax(nn.Module):
   scale: float | None = None
   rotary: bool = True
   shift_keys: bool = False
+  windows: tuple[int, ...] = ()
+  causal: bool = True
   dtype: str = "float32"
 
   @nn.compact
   def __call__(
     self, x_BTE: Array, positions_BT: Array, segments_BT: Array | None = None
   ) -> Array:
-    B, T, E = x_BTE.shape
-    D = E // self.num_heads
-
-    def project(x_BTE, features, name):
-      dense = nn.Dense(features, use_bias=False, dtype=self.dtype, name=name)
-      return dense(x_BTE)
-
-    def heads(num_heads, name):
-      y = project(x_BTE, num_heads * D, name)
-      return y.reshape(B, T, num_heads, D)
-
+    heads = functools.partial(_heads, self, x_BTE)
     num_key_heads = self.num_key_heads or self.num_heads
     q_BTHD = heads(self.num_heads, "query")
     k_BTGD = heads(num_key_heads, "key")
@@ -60,9 +55,107 @@ class Softmax(nn.Module):
       q_BTHD = layers.rotary(q_BTHD, positions_BT)
       k_BTGD = layers.rotary(k_BTGD, positions_BT)
     y_BTHD = kernels.dot_product_attention(
-      q_BTHD, k_BTGD, v_BTGD, scale=self.scale, segments_BS=segments_BT
+      q_BTHD,
+      k_BTGD,
+      v_BTGD,
+      scale=self.scale,
+      causal=self.causal,
+      window=self.windows[0] if self.windows else None,
+      segments_BS=segments_BT,
     )
-    return project(y_BTHD.reshape(B, T, E), E, "out")
+    return _out(self, x_BTE, y_BTHD, nn.initializers.lecun_normal())
+
+
+class SimplicialMixer(nn.Module):
+  """2-simplicial attention (Roy et al. 2025, https://arxiv.org/abs/2507.02754).
+
+  Positions enter by rotation in the forms that then depend on distances alone:
+  "rotary" (queries by twice their position) and "strassen". In the others, the
+  windows and the causal mask are all that tells positions apart.
+
+  Attributes:
+    num_heads: H; divides the width.
+    num_key_heads: G, which divides H; None is H. The paper has H / G = 64.
+    scale: factor of the logits; None is `1 / sqrt(D)`.
+    form: of the logits, a key of `forms.FORMS`.
+    rotary: whether positions enter, in the forms above.
+    normalize: whether queries, keys and the output of every head are divided
+      by their root mean square, with learned gains; without, training is
+      unstable (Clift et al. 2019, https://arxiv.org/abs/1909.00668).
+    zero_output: whether the output projection starts at 0, so that the mixer
+      can be added to a trained model.
+    windows: (w1, w2) of the two keys; empty is all.
+    causal: whether a position sees itself and its past alone.
+    dtype: of the activations; parameters are float32.
+  """
+
+  num_heads: int
+  num_key_heads: int | None = None
+  scale: float | None = None
+  form: str = "trilinear"
+  rotary: bool = True
+  normalize: bool = True
+  zero_output: bool = False
+  windows: tuple[int, ...] = ()
+  causal: bool = True
+  dtype: str = "float32"
+
+  @nn.compact
+  def __call__(
+    self, x_BTE: Array, positions_BT: Array, segments_BT: Array | None = None
+  ) -> Array:
+    heads = functools.partial(_heads, self, x_BTE)
+    num_key_heads = self.num_key_heads or self.num_heads
+    turns = TURNS.get(self.form) if self.rotary else None
+    keys = []
+    for i, name in enumerate(("query", "key_1", "key_2")):
+      x_BTHD = heads(num_key_heads if i else self.num_heads, name)
+      x_BTHD = self._norm(x_BTHD, name)
+      if turns:
+        x_BTHD = layers.rotary(x_BTHD, turns[i] * positions_BT)
+      keys.append(x_BTHD)
+    q_BTHD, k1_BTGD, k2_BTGD = keys
+    y_BTHD = kernels.simplicial_attention(
+      q_BTHD,
+      k1_BTGD,
+      heads(num_key_heads, "value_1"),
+      k2_BTGD,
+      heads(num_key_heads, "value_2"),
+      windows=self.windows or (None, None),
+      form=self.form,
+      scale=self.scale,
+      causal=self.causal,
+      segments_BS=segments_BT,
+    )
+    kernel_init = nn.initializers.lecun_normal()
+    if self.zero_output:
+      kernel_init = nn.initializers.zeros
+    return _out(self, x_BTE, self._norm(y_BTHD, "out"), kernel_init)
+
+  def _norm(self, x_BTHD, name):
+    if not self.normalize:
+      return x_BTHD
+    return nn.RMSNorm(dtype=self.dtype, name=f"{name}_norm")(x_BTHD)
+
+
+# By how much a query and its keys turn, over their positions.
+TURNS = {"rotary": (2, 1, 1), "strassen": (1, 1, 1)}
+
+
+def _heads(mixer, x_BTE, num_heads, name):
+  """A projection of the input to heads of width E / H."""
+  B, T, E = x_BTE.shape
+  D = E // mixer.num_heads
+  dense = nn.Dense(num_heads * D, use_bias=False, dtype=mixer.dtype, name=name)
+  return dense(x_BTE).reshape(B, T, num_heads, D)
+
+
+def _out(mixer, x_BTE, y_BTHD, kernel_init):
+  B, T, E = x_BTE.shape
+  dense = nn.Dense(
+    E, use_bias=False, dtype=mixer.dtype, kernel_init=kernel_init, name="out"
+  )
+  return dense(y_BTHD.reshape(B, T, E))
 
 
 def _mean_with_previous(k_BTGD, segments_BT):
@@ -74,8 +167,21 @@ def _mean_with_previous(k_BTGD, segments_BT):
   return (k_BTGD + previous_BTGD) / 2
 
 
+def _simplicial(form):
+  return functools.partial(SimplicialMixer, form=form)
+
+
 MIXERS = {
   "softmax": Softmax,
   "nope": functools.partial(Softmax, rotary=False),
   "softmax_shift": functools.partial(Softmax, shift_keys=True),
+  "simplicial": _simplicial("trilinear"),
+  "simplicial_determinant": _simplicial("determinant"),
+  "simplicial_rotary": _simplicial("rotary"),
+  "simplicial_strassen": _simplicial("strassen"),
 }
+
+
+def num_windows(name: str) -> int:
+  """How many windows the mixer of that name takes."""
+  return 2 if name.startswith("simplicial") else 1

@@ -23,6 +23,11 @@ class Config:
     num_heads: H.
     num_key_heads: G, which divides H; None is H.
     mixer: a key of `mixers.MIXERS`.
+    mixer_every: n; every n-th layer, from layer n - 1 on, has the mixer, the
+      others have "softmax".
+    windows: of the mixer, in keys: one number, two of a simplicial mixer; empty
+      is all of the past.
+    zero_mixer_output: whether the output of a simplicial mixer starts at 0.
     feed_forward: a key of `layers.FEED_FORWARDS`.
     feed_forward_multiple: hidden width of the feed-forward layers, over E.
     tie_embeddings: whether the embedding is the output layer too.
@@ -45,6 +50,9 @@ class Config:
   num_heads: int = 4
   num_key_heads: int | None = None
   mixer: str = "softmax"
+  mixer_every: int = 1
+  windows: tuple[int, ...] = ()
+  zero_mixer_output: bool = False
   feed_forward: str = "gelu"
   feed_forward_multiple: int = 4
   tie_embeddings: bool = False
@@ -55,7 +63,7 @@ class Config:
 
   def __post_init__(self):
     sizes = ("vocab_size", "width", "num_heads", "feed_forward_multiple")
-    for name in (*sizes, "num_key_heads", "mup_base_width"):
+    for name in (*sizes, "num_key_heads", "mixer_every", "mup_base_width"):
       _check_at_least(self, name, 1)
     _check_at_least(self, "num_layers", 0)
     _check_at_least(self, "gated_from", 0)
@@ -64,6 +72,11 @@ class Config:
     _check_one_of(self, "mixer", mixers.MIXERS)
     _check_one_of(self, "feed_forward", layers.FEED_FORWARDS)
     _check_one_of(self, "dtype", DTYPES)
+    _check_windows(self)
+    if self.scan_layers:  # scanned in groups of mixer_every
+      _check_multiple(self, "num_layers", "mixer_every")
+      if self.gated_from is not None:
+        _check_multiple(self, "gated_from", "mixer_every")
 
 
 class Transformer(nn.Module):
@@ -115,39 +128,48 @@ class Transformer(nn.Module):
       on_L = indices_L < active_layers
     if not cfg.scan_layers:
       for i in range(cfg.num_layers):
-        layer = Layer(cfg, gated=i >= first_gated, name=f"layer_{i}")
-        x_BTE, _ = layer(x_BTE, on_L[i])
+        layer = Layer(cfg, _mixer(cfg, i), i >= first_gated, name=f"layer_{i}")
+        x_BTE = layer(x_BTE, on_L[i])
       return x_BTE
     for gated, some in enumerate((on_L[:first_gated], on_L[first_gated:])):
       if len(some):
         scanned = nn.scan(
-          Layer,
+          Group,
           variable_axes={"params": 0, "intermediates": 0},
           split_rngs={"params": True},
-          length=len(some),
-        )
-        name = STACKS[gated]
-        x_BTE, _ = scanned(cfg, gated=bool(gated), name=name)(x_BTE, some)
+          length=len(some) // cfg.mixer_every,
+        )(cfg, gated=bool(gated), name=STACKS[gated])
+        x_BTE, _ = scanned(x_BTE, some.reshape(-1, cfg.mixer_every))
     return x_BTE
+
+
+class Group(nn.Module):
+  """As many layers as it takes until their mixers repeat."""
+
+  config: Config
+  gated: bool
+
+  @nn.compact
+  def __call__(self, x_BTE: Array, on: Array) -> tuple[Array, None]:
+    for i in range(self.config.mixer_every):
+      mixer = _mixer(self.config, i)
+      layer = Layer(self.config, mixer, self.gated, name=f"layer_{i}")
+      x_BTE = layer(x_BTE, on[i])
+    return x_BTE, None
 
 
 class Layer(nn.Module):
   """Pre-norm residual layer: a token mixer, then a feed-forward network."""
 
   config: Config
-  gated: bool = False
+  mixer: nn.Module
+  gated: bool
 
   @nn.compact
-  def __call__(self, x_BTE: Array, on: Array) -> tuple[Array, None]:
+  def __call__(self, x_BTE: Array, on: Array) -> Array:
     cfg = self.config
     norm = lambda name: nn.RMSNorm(dtype=cfg.dtype, name=name)
-    mixer = mixers.MIXERS[cfg.mixer](
-      num_heads=cfg.num_heads,
-      num_key_heads=cfg.num_key_heads,
-      scale=_logit_scale(cfg),
-      dtype=cfg.dtype,
-      name="mixer",
-    )
+    mixer = self.mixer
     feed_forward = layers.FeedForward(
       cfg.feed_forward_multiple * cfg.width,
       activation=cfg.feed_forward,
@@ -158,11 +180,11 @@ class Layer(nn.Module):
     y_BTE = x_BTE + mixer(norm("mixer_norm")(x_BTE), positions_BT)
     y_BTE += feed_forward(norm("feed_forward_norm")(y_BTE))
     if not self.gated:
-      return y_BTE, None
+      return y_BTE
     gate = self.param("gate", nn.initializers.zeros, ())
     # What the layer adds, not its output: without norms after the residual
     # sums, x + gate * output would count x twice.
-    return x_BTE + (gate * on).astype(x_BTE.dtype) * (y_BTE - x_BTE), None
+    return x_BTE + (gate * on).astype(x_BTE.dtype) * (y_BTE - x_BTE)
 
 
 STACKS = ("layers", "gated_layers")
@@ -171,13 +193,36 @@ STACKS = ("layers", "gated_layers")
 def stack_layers(params: Params, config: Config) -> Params:
   """Parameters for `scan_layers=True` from those for `scan_layers=False`."""
   params = dict(params["params"])
-  per_layer = [params.pop(f"layer_{i}") for i in range(config.num_layers)]
-  first_gated = _first_gated(config)
-  parts = (per_layer[:first_gated], per_layer[first_gated:])
+  n = config.mixer_every
+  groups = [
+    {f"layer_{i}": params.pop(f"layer_{first + i}") for i in range(n)}
+    for first in range(0, config.num_layers, n)
+  ]
+  first_gated = _first_gated(config) // n
+  parts = (groups[:first_gated], groups[first_gated:])
   for name, part in zip(STACKS, parts, strict=True):
     if part:
       params[name] = jax.tree.map(lambda *xs: jnp.stack(xs), *part)
   return {"params": params}
+
+
+def _mixer(cfg, layer):
+  """The mixer of a layer, a module yet without parameters."""
+  options = {}
+  name = "softmax"
+  if layer % cfg.mixer_every == cfg.mixer_every - 1:
+    name = cfg.mixer
+    options["windows"] = cfg.windows
+    if cfg.zero_mixer_output:
+      options["zero_output"] = True
+  return mixers.MIXERS[name](
+    num_heads=cfg.num_heads,
+    num_key_heads=cfg.num_key_heads,
+    scale=_logit_scale(cfg),
+    dtype=cfg.dtype,
+    parent=None,
+    **options,
+  )
 
 
 def _first_gated(cfg):
@@ -214,3 +259,20 @@ def _check_one_of(cfg, name, allowed):
   value = getattr(cfg, name)
   if value not in allowed:
     raise ValueError(f"{name}={value!r} is not one of {sorted(allowed)}")
+
+
+def _check_windows(cfg):
+  number = mixers.num_windows(cfg.mixer)
+  if (
+    cfg.windows
+    and len(cfg.windows) != number
+    or min(cfg.windows, default=1) < 1
+  ):
+    raise ValueError(
+      f"windows={cfg.windows} is neither empty nor {number} of at least 1, "
+      f"which mixer={cfg.mixer!r} takes"
+    )
+  if cfg.zero_mixer_output and number == 1:
+    raise ValueError(
+      f"zero_mixer_output=True needs a simplicial mixer, not {cfg.mixer!r}"
+    )

@@ -63,8 +63,8 @@ def value_and_grads(op, *arrays):
 
   floats = [x for x, f in zip(arrays, is_float, strict=True) if f]
   out, vjp = jax.vjp(of_floats, *floats)
-  d_out = jax.random.normal(jax.random.key(9), out.shape).astype(out.dtype)
-  return out, vjp(d_out)
+  noise = lambda x: jax.random.normal(jax.random.key(9), x.shape, x.dtype)
+  return out, vjp(jax.tree.map(noise, out))
 
 
 def make_mesh(sizes, names):

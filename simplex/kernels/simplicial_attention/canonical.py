@@ -34,12 +34,14 @@ def make(
   """A backend of the whole op from one of the smaller op above."""
 
   def whole_forward(*arrays, form, scale, spans):
+    form = _form(form, spans)
     arrays = _first_axis_short(arrays, spans)
     static = _settings(form, scale, spans)
     out_BTHD, lse_BTH = forward(*_terms(form, arrays), **static)
     return (out_BTHD, lse_BTH), (arrays, out_BTHD, lse_BTH)
 
   def whole_backward(residuals, d_outs, *, form, scale, spans):
+    form = _form(form, spans)
     arrays, out_BTHD, lse_BTH = residuals
     d_out_BTHD, d_lse_BTH = d_outs
     product = out_BTHD.astype(jnp.float32) * d_out_BTHD.astype(jnp.float32)
@@ -52,8 +54,8 @@ def make(
       d_out_BTHD,
       **_settings(form, scale, spans),
     )
-    d_q = _transpose(forms.FORMS[form].left, arrays[0], d_q)
-    d_k1 = _transpose(forms.FORMS[form].right, arrays[1], d_k1)
+    d_q = _transpose(form.left, arrays[0], d_q)
+    d_k1 = _transpose(form.right, arrays[1], d_k1)
     d_arrays = (x.astype(out_BTHD.dtype) for x in (d_q, d_k1, *d_rest))
     return (*_first_axis_short(tuple(d_arrays), spans), None, None, None)
 
@@ -75,14 +77,20 @@ def _first_axis_short(arrays, spans):
 
 
 def _settings(form, scale, spans):
-  if _swaps(spans):
-    scale, spans = scale * forms.FORMS[form].swapped, spans[::-1]
-  return {"product": forms.FORMS[form].product, "scale": scale, "spans": spans}
+  spans = spans[::-1] if _swaps(spans) else spans
+  return {"product": form.product, "scale": scale, "spans": spans}
+
+
+def _form(name, spans):
+  form = forms.FORMS[name]
+  if _swaps(spans) and form.swapped:
+    return form._replace(left=form.swapped)
+  return form
 
 
 def _terms(form, arrays):
   q, k1, *rest = arrays
-  return (forms.FORMS[form].left(q), forms.FORMS[form].right(k1), *rest)
+  return (form.left(q), form.right(k1), *rest)
 
 
 def _transpose(linear, x, d_terms):

@@ -27,13 +27,13 @@ class Form(NamedTuple):
     left: query to its terms, `[..., D] -> [..., N D]`, linear.
     right: first key to its terms, likewise.
     product: "times" or "plus", how the terms become a row.
-    swapped: the sign that the form takes when its keys change places.
+    swapped: `left` when k1 and k2 change places; None where it is the same.
   """
 
   left: Callable[[Array], Array]
   right: Callable[[Array], Array]
   product: str = "times"
-  swapped: int = 1
+  swapped: Callable[[Array], Array] | None = None
 
 
 def check(form: str) -> None:
@@ -41,19 +41,23 @@ def check(form: str) -> None:
     raise ValueError(f"{form=} is not one of {sorted(FORMS)}")
 
 
-def _cross(x: Array, *, left: bool) -> Array:
+def _cross(
+  x: Array, *, shifts: tuple[int, int], signs: tuple[int, int] = (1, 1)
+) -> Array:
   """Terms of q x k1 = (q1 k2 - q2 k1, ...) for each chunk of three channels.
 
-  Channels left over are the plain product: all in the first term.
+  Channels left over are the plain product: all in the first term. Only the
+  cross product changes its sign when the keys change places.
   """
   D = x.shape[-1]
   whole = D - D % 3
   chunks = x[..., :whole].reshape(*x.shape[:-1], whole // 3, 3)
-  turn = lambda by: jnp.roll(chunks, -by, axis=-1)
-  first, second = (turn(1), -turn(2)) if left else (turn(2), turn(1))
+  first, second = (
+    (sign * jnp.roll(chunks, -shift, axis=-1)).reshape(*x.shape[:-1], whole)
+    for shift, sign in zip(shifts, signs, strict=True)
+  )
   rest = x[..., whole:]
-  flat = lambda y: y.reshape(*x.shape[:-1], whole)
-  parts = (flat(first), rest, flat(second), jnp.zeros_like(rest))
+  parts = (first, rest, second, jnp.zeros_like(rest))
   return jnp.concatenate(parts, axis=-1)
 
 
@@ -76,7 +80,9 @@ def _same(x: Array) -> Array:
 FORMS = {
   "trilinear": Form(_same, _same),
   "determinant": Form(
-    lambda q: _cross(q, left=True), lambda k: _cross(k, left=False), swapped=-1
+    lambda q: _cross(q, shifts=(1, 2)),
+    lambda k: _cross(k, shifts=(2, 1), signs=(1, -1)),
+    swapped=lambda q: _cross(q, shifts=(1, 2), signs=(-1, -1)),
   ),
   "rotary": Form(
     lambda q: _complex(q, left=True), lambda k: _complex(k, left=False)
