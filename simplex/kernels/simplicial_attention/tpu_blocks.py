@@ -10,6 +10,7 @@ nothing. Intervals hold both of their ends, and may reach outside of an axis.
 from typing import NamedTuple
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
@@ -123,9 +124,8 @@ def sizes(plan: Plan, axis: str) -> tuple[int, int]:
 
 def seen_keys(plan: Plan, axis: Axis, start, size):
   """The interval of keys that rows `start ..< start + size` see."""
-  first = start // plan.heads
-  last = _minimum(start + size, plan.rows) - 1
-  last = last // plan.heads
+  first = divide(start, plan.heads)
+  last = divide(_minimum(start + size, plan.rows) - 1, plan.heads)
   return first + axis.offset - axis.before, last + axis.offset + axis.after
 
 
@@ -139,15 +139,15 @@ def seeing_rows(plan: Plan, axis: Axis, start, size):
 
 def blocks(interval, size, length):
   """The first and the last block that hold an interval, within the axis."""
-  return tuple(_clip(x, length - 1) // size for x in interval)
+  return tuple(divide(_clip(x, length - 1), size) for x in interval)
 
 
 def tiles(interval, length, base, tile, block):
   """First tile of the block at `base` that meets an interval, and the end."""
   first, last = interval
-  start = _clip(first - base, block) // tile
+  start = divide(_clip(first - base, block), tile)
   stop = _clip(_minimum(last, length - 1) + 1 - base, block)
-  return start, (stop + tile - 1) // tile
+  return start, divide(stop + tile - 1, tile)
 
 
 class Visit(NamedTuple):
@@ -241,11 +241,19 @@ def round_up(x: int, multiple: int) -> int:
   return -(-x // multiple) * multiple
 
 
+def divide(x, size):
+  """Whole part of x / size for x >= 0; `//` also asks for the sign of x."""
+  return x // size if _is_known(x) else lax.div(x, jnp.int32(size))
+
+
 def _minimum(x, limit):
-  """Of numbers known when tracing, or not."""
-  known = isinstance(x, int | np.integer | np.ndarray)
-  return np.minimum(x, limit) if known else jnp.minimum(x, limit)
+  return np.minimum(x, limit) if _is_known(x) else jnp.minimum(x, limit)
 
 
 def _clip(x, limit):
   return -_minimum(-_minimum(x, limit), 0)
+
+
+def _is_known(x):
+  """Not traced."""
+  return isinstance(x, int | np.integer | np.ndarray)

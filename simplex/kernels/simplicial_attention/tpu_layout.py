@@ -146,7 +146,8 @@ def _segment_specs(plan, owner, refs):
   def index(axis, is_row):
     def at(n, *ids):
       block = getattr(tpu_blocks.visit(plan, owner, ids, inside=True), axis)
-      return (n // G, 0, block) if is_row else (n // G, block, 0)
+      batch = tpu_blocks.divide(n, G)
+      return (batch, 0, block) if is_row else (batch, block, 0)
 
     return at
 
