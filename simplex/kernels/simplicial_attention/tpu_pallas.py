@@ -13,6 +13,7 @@ scores leave the kernels without the factor `scale`.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 from jax.experimental import pallas as pl
@@ -94,120 +95,149 @@ def unsupported(q_BTHD, *arrays, **static) -> str | None:
   return f"takes at most D={MAX_WIDTH}, got {D=}" if D > MAX_WIDTH else None
 
 
-def _forward_kernel(cfg, refs, out_ref, lse_ref, m_ref, l_ref, acc_ref, pv_ref):
+class _Softmax(NamedTuple):
+  """The state of a softmax over tiles of keys, in VMEM.
+
+  Attributes:
+    peak: m, the largest logit that each row of the block has seen.
+    total: its sum of `exp(logit - m)`.
+    values: its sum of values with these weights.
+    pv: for a tile of rows and short keys, `sum_r p_jxr v2_r`.
+  """
+
+  peak: jax.Array
+  total: jax.Array
+  values: jax.Array
+  pv: jax.Array
+
+
+def _forward_kernel(cfg, refs, out_ref, lse_ref, *state):
   """Softmax over both loops with one running maximum for each row.
 
   Values of short keys are applied after the loop over second keys:
   `out_x = sum_j v1_j * (sum_r p_jxr v2_r)`.
   """
   here = tpu_blocks.visit(cfg.plan, "rows", _ids())
-  is_first = (pl.program_id(2) == 0) & (pl.program_id(3) == 0)
+  state = _Softmax(*state)
   is_last = pl.program_id(2) == pl.num_programs(2) - 1
   is_last &= pl.program_id(3) == pl.num_programs(3) - 1
 
-  @pl.when(is_first)
+  @pl.when(_is_first_met())
   def _():
-    m_ref[...] = jnp.full(m_ref.shape, LOWEST, jnp.float32)
-    l_ref[...] = jnp.zeros(l_ref.shape, jnp.float32)
-    acc_ref[...] = jnp.zeros(acc_ref.shape, jnp.float32)
+    state.peak[...] = jnp.full(state.peak.shape, LOWEST, jnp.float32)
+    _clear(state.total, state.values)
 
   def row_and_short(x, j):
     a_mD, bias_jx1 = tpu_tiles.make_rows(cfg, refs, x, j)
-    m_start_x1 = m_ref[x.at, :]
-    pv_ref[...] = jnp.zeros(pv_ref.shape, jnp.float32)
-
-    def long(r):
-      s_jxr = tpu_tiles.scores(cfg, refs, a_mD, bias_jx1, x, r)
-      m_old_x1 = m_ref[x.at, :]
-      m_xr = jnp.max(s_jxr, axis=0)
-      m_x1 = jnp.maximum(m_old_x1, jnp.max(m_xr, axis=-1, keepdims=True))
-      p_jxr = jnp.exp(s_jxr - m_x1)
-      keep_x1 = jnp.exp(m_old_x1 - m_x1)
-      sum_x1 = jnp.sum(jnp.sum(p_jxr, axis=0), axis=-1, keepdims=True)
-      m_ref[x.at, :] = m_x1
-      l_ref[x.at, :] = l_ref[x.at, :] * keep_x1 + sum_x1
-      kept_jxD = tpu_tiles.by_key(cfg, pv_ref[...]) * keep_x1
-      pv_mD = tpu_tiles.dot(tpu_tiles.flat(p_jxr), refs.v2[r.at, :], (1, 0))
-      pv_ref[...] = tpu_tiles.flat(kept_jxD) + pv_mD
-
-    _for_long_tiles(cfg, here, x, long)
-    pv_jxD = tpu_tiles.by_key(cfg, pv_ref[...])
+    step = functools.partial(_softmax_step, cfg, refs, state, a_mD, bias_jx1)
+    m_start_x1 = state.peak[x.at, :]
+    _clear(state.pv)
+    _for_long_tiles(cfg, here, x, lambda r: step(x, r))
+    pv_jxD = tpu_tiles.by_key(cfg, state.pv[...])
     out_xD = jnp.sum(pv_jxD * refs.v1[j.at, :][:, None], axis=0)
-    keep_x1 = jnp.exp(m_start_x1 - m_ref[x.at, :])
-    acc_ref[x.at, :] = acc_ref[x.at, :] * keep_x1 + out_xD
+    keep_x1 = jnp.exp(m_start_x1 - state.peak[x.at, :])
+    state.values[x.at, :] = state.values[x.at, :] * keep_x1 + out_xD
 
   _for_row_and_short_tiles(cfg, here, (0, cfg.plan.rows - 1), row_and_short)
 
   @pl.when(is_last)
   def _():
-    l_X1 = l_ref[...]
-    sees_X1 = l_X1 > 0
-    l_X1 = jnp.where(sees_X1, l_X1, 1.0)
-    out_ref[...] = (acc_ref[...] / l_X1).astype(out_ref.dtype)
-    lse_X1 = m_ref[...] + jnp.log(l_X1)
+    sees_X1 = state.total[...] > 0
+    l_X1 = jnp.where(sees_X1, state.total[...], 1.0)
+    out_ref[...] = (state.values[...] / l_X1).astype(out_ref.dtype)
+    lse_X1 = state.peak[...] + jnp.log(l_X1)
     lse_ref[...] = jnp.where(sees_X1, lse_X1, -jnp.inf)
 
 
-def _short_kernel(
-  cfg, refs, d_q_ref, d_k1_ref, d_v1_ref, d_a_ref, pv_ref, sum_ref
-):
-  """Sums over second keys first, then splits the products of x and j:
+def _softmax_step(cfg, refs, state, a_mD, bias_jx1, x, r):
+  """Adds the pairs of a tile of short and one of second keys."""
+  s_jxr = tpu_tiles.scores(cfg, refs, a_mD, bias_jx1, x, r)
+  # Over short keys first: that needs no exchange between lanes.
+  m_xr = jnp.max(s_jxr, axis=0)
+  m_old_x1 = state.peak[x.at, :]
+  m_x1 = jnp.maximum(m_old_x1, jnp.max(m_xr, axis=-1, keepdims=True))
+  keep_x1 = jnp.exp(m_old_x1 - m_x1)
+  p_jxr = jnp.exp(s_jxr - m_x1)
+  sum_x1 = jnp.sum(jnp.sum(p_jxr, axis=0), axis=-1, keepdims=True)
+  state.peak[x.at, :] = m_x1
+  state.total[x.at, :] = state.total[x.at, :] * keep_x1 + sum_x1
+  kept_jxD = tpu_tiles.by_key(cfg, state.pv[...]) * keep_x1
+  pv_mD = tpu_tiles.dot(tpu_tiles.flat(p_jxr), refs.v2[r.at, :], (1, 0))
+  state.pv[...] = tpu_tiles.flat(kept_jxD) + pv_mD
 
-  d_a_jx = sum_r d_s_jxr k2_r      d_q_x = sum_j d_a_jx k1_j
-  pv_jx = sum_r p_jxr v2_r         d_k1_j = sum_x d_a_jx q_x
-                                   d_v1_j = sum_x pv_jx d_out_x
+
+class _RowSums(NamedTuple):
+  """Sums over second keys for a tile of rows and short keys, in VMEM.
+
+  Attributes:
+    d_a: `sum_r d_s_jxr k2_r`, gradients of rows a.
+    pv: `sum_r p_jxr v2_r`.
+    d_b: `sum_r d_s_jxr`, gradients of biases.
   """
+
+  d_a: jax.Array
+  pv: jax.Array
+  d_b: jax.Array
+
+
+def _short_kernel(cfg, refs, d_q_ref, d_k1_ref, d_v1_ref, *sums):
+  """d_k1 and d_v1 of a block of short keys, and its part of d_q."""
   plan = cfg.plan
   here = tpu_blocks.visit(plan, "short", _ids())
-  is_met = (
-    here.rows == tpu_blocks.visit(plan, "short", _ids(), inside=True).rows
-  )
+  sums = _RowSums(*sums)
 
-  @pl.when((pl.program_id(2) == 0) & (pl.program_id(3) == 0))
+  @pl.when(_is_first_met())
   def _():
-    d_k1_ref[...] = jnp.zeros(d_k1_ref.shape, jnp.float32)
-    d_v1_ref[...] = jnp.zeros(d_v1_ref.shape, jnp.float32)
+    _clear(d_k1_ref, d_v1_ref)
 
-  @pl.when(is_met & (pl.program_id(3) == 0))
+  # A step left over still holds the last block of rows, already summed.
+  last_rows = tpu_blocks.visit(plan, "short", _ids(), inside=True).rows
+
+  @pl.when((here.rows == last_rows) & (pl.program_id(3) == 0))
   def _():
-    d_q_ref[...] = jnp.zeros(d_q_ref.shape, jnp.float32)
+    _clear(d_q_ref)
 
   def row_and_short(x, j):
     a_mD, bias_jx1 = tpu_tiles.make_rows(cfg, refs, x, j)
     b_mD = tpu_tiles.make_value_rows(refs, x, j)
-    d_a_ref[...] = jnp.zeros(d_a_ref.shape, jnp.float32)
-    pv_ref[...] = jnp.zeros(pv_ref.shape, jnp.float32)
-    sum_ref[...] = jnp.zeros(sum_ref.shape, jnp.float32)
+    _clear(*sums)
 
     def long(r):
       p_mr, d_s_mr = tpu_tiles.score_grads(
         cfg, refs, a_mD, bias_jx1, b_mD, x, r
       )
-      d_a_ref[...] += tpu_tiles.dot(d_s_mr, refs.k2[r.at, :], (1, 0))
-      pv_ref[...] += tpu_tiles.dot(p_mr, refs.v2[r.at, :], (1, 0))
+      sums.d_a[...] += tpu_tiles.dot(d_s_mr, refs.k2[r.at, :], (1, 0))
+      sums.pv[...] += tpu_tiles.dot(p_mr, refs.v2[r.at, :], (1, 0))
       if cfg.product == "plus":
-        sum_ref[...] += jnp.sum(d_s_mr, axis=-1, keepdims=True)
+        sums.d_b[...] += jnp.sum(d_s_mr, axis=-1, keepdims=True)
 
     _for_long_tiles(cfg, here, x, long)
-    d_a_jxD, pv_jxD, sum_jx1 = (
-      tpu_tiles.by_key(cfg, ref[...]) for ref in (d_a_ref, pv_ref, sum_ref)
-    )
-    d_out_xD = refs.d_out[x.at, :].astype(jnp.float32)
-    d_v1_ref[j.at, :] += jnp.sum(pv_jxD * d_out_xD, axis=1)
-    for part in tpu_tiles.parts(cfg):
-      q_xD = refs.q[x.at, part].astype(jnp.float32)
-      k1_j1D = refs.k1[j.at, part][:, None]
-      if cfg.product == "plus":
-        d_q_jxD = d_a_jxD + k1_j1D * sum_jx1
-        d_k1_jxD = d_a_jxD + q_xD * sum_jx1
-      else:
-        d_q_jxD, d_k1_jxD = d_a_jxD * k1_j1D, d_a_jxD * q_xD
-      d_q_ref[x.at, part] += jnp.sum(d_q_jxD, axis=0)
-      d_k1_ref[j.at, part] += jnp.sum(d_k1_jxD, axis=1)
+    _split_products(cfg, refs, sums, d_q_ref, d_k1_ref, d_v1_ref, x, j)
 
   start = here.short * plan.short.block
   rows = tpu_blocks.seeing_rows(plan, plan.short, start, plan.short.block)
   _for_row_and_short_tiles(cfg, here, rows, row_and_short)
+
+
+def _split_products(cfg, refs, sums, d_q_ref, d_k1_ref, d_v1_ref, x, j):
+  """Adds to the gradients of both factors of each product of x and j.
+
+  d_q_x = sum_j d_a_jx k1_j    d_k1_j = sum_x d_a_jx q_x
+                               d_v1_j = sum_x pv_jx d_out_x
+  """
+  d_a_jxD, pv_jxD, d_b_jx1 = (tpu_tiles.by_key(cfg, ref[...]) for ref in sums)
+  d_out_xD = refs.d_out[x.at, :].astype(jnp.float32)
+  d_v1_ref[j.at, :] += jnp.sum(pv_jxD * d_out_xD, axis=1)
+  for part in tpu_tiles.parts(cfg):
+    q_xD = refs.q[x.at, part].astype(jnp.float32)
+    k1_j1D = refs.k1[j.at, part][:, None]
+    if cfg.product == "plus":
+      d_q_jxD = d_a_jxD + d_b_jx1 * k1_j1D
+      d_k1_jxD = d_a_jxD + d_b_jx1 * q_xD
+    else:
+      d_q_jxD, d_k1_jxD = d_a_jxD * k1_j1D, d_a_jxD * q_xD
+    d_q_ref[x.at, part] += jnp.sum(d_q_jxD, axis=0)
+    d_k1_ref[j.at, part] += jnp.sum(d_k1_jxD, axis=1)
 
 
 def _long_kernel(cfg, refs, d_k2_ref, d_v2_ref):
@@ -215,10 +245,9 @@ def _long_kernel(cfg, refs, d_k2_ref, d_v2_ref):
   plan = cfg.plan
   here = tpu_blocks.visit(plan, "long", _ids())
 
-  @pl.when((pl.program_id(2) == 0) & (pl.program_id(3) == 0))
+  @pl.when(_is_first_met())
   def _():
-    d_k2_ref[...] = jnp.zeros(d_k2_ref.shape, jnp.float32)
-    d_v2_ref[...] = jnp.zeros(d_v2_ref.shape, jnp.float32)
+    _clear(d_k2_ref, d_v2_ref)
 
   def row_and_short(x, j):
     a_mD, bias_jx1 = tpu_tiles.make_rows(cfg, refs, x, j)
@@ -236,6 +265,16 @@ def _long_kernel(cfg, refs, d_k2_ref, d_v2_ref):
   start = here.long * plan.long.block
   rows = tpu_blocks.seeing_rows(plan, plan.long, start, plan.long.block)
   _for_row_and_short_tiles(cfg, here, rows, row_and_short)
+
+
+def _is_first_met():
+  """The first of the steps that sum into the blocks of one owner."""
+  return (pl.program_id(2) == 0) & (pl.program_id(3) == 0)
+
+
+def _clear(*refs):
+  for ref in refs:
+    ref[...] = jnp.zeros(ref.shape, ref.dtype)
 
 
 def _ids():
