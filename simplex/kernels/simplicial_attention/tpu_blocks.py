@@ -202,7 +202,7 @@ def visit(plan: Plan, owner: str, ids, *, inside: bool = False) -> Visit:
     axis = getattr(plan, owner)
     interval = seeing_rows(plan, axis, ids[0] * axis.block, axis.block)
     first, last = blocks(interval, plan.block, plan.rows)
-    rows = jnp.minimum(first + ids[1], last)
+    rows = _minimum(first + ids[1], last)
     place["rows"] = rows if inside else first + ids[1]
   steps = dict(zip(("long", "short"), ids[1:], strict=True))
   steps = {"short": {"long": ids[2]}, "long": {"short": ids[2]}}.get(
@@ -213,7 +213,7 @@ def visit(plan: Plan, owner: str, ids, *, inside: bool = False) -> Visit:
     interval = seen_keys(plan, axis, rows * plan.block, plan.block)
     first, last = blocks(interval, axis.block, axis.length)
     block = first + step
-    place[name] = jnp.minimum(block, last) if inside else block
+    place[name] = _minimum(block, last) if inside else block
   return Visit(**place)
 
 

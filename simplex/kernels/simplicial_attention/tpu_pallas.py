@@ -31,6 +31,8 @@ from simplex.kernels.simplicial_attention import (
 MAX_WIDTH = 256
 # Below every logit; unlike -inf it can be subtracted from itself.
 LOWEST = -1e38
+# Batch and owners may go to different cores; what one owner meets is a sum.
+SEMANTICS = ("parallel", "parallel", "arbitrary", "arbitrary")
 
 
 def forward(q_BTHC, *arrays, **static):
@@ -324,7 +326,7 @@ def _run(kernel, cfg, owner, refs, *, outs, scratch):
     ],
     scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in scratch],
     compiler_params=pltpu.CompilerParams(
-      dimension_semantics=("parallel", "parallel", "arbitrary", "arbitrary"),
+      dimension_semantics=SEMANTICS,
       vmem_limit_bytes=tpu_blocks.VMEM_LIMIT,
     ),
     name=kernel.__name__.strip("_"),
