@@ -197,23 +197,20 @@ def visit(plan: Plan, owner: str, ids, *, inside: bool = False) -> Visit:
       copied for them.
   """
   place = {owner: ids[0]}
+  others = [name for name in ("rows", "long", "short") if name != owner]
   rows = ids[0]
-  if owner != "rows":
-    axis = getattr(plan, owner)
-    interval = seeing_rows(plan, axis, ids[0] * axis.block, axis.block)
-    first, last = blocks(interval, plan.block, plan.rows)
-    rows = _minimum(first + ids[1], last)
-    place["rows"] = rows if inside else first + ids[1]
-  steps = dict(zip(("long", "short"), ids[1:], strict=True))
-  steps = {"short": {"long": ids[2]}, "long": {"short": ids[2]}}.get(
-    owner, steps
-  )
-  for name, step in steps.items():
-    axis = getattr(plan, name)
-    interval = seen_keys(plan, axis, rows * plan.block, plan.block)
-    first, last = blocks(interval, axis.block, axis.length)
-    block = first + step
-    place[name] = _minimum(block, last) if inside else block
+  for name, step in zip(others, ids[1:], strict=True):
+    if name == "rows":
+      axis = getattr(plan, owner)
+      interval = seeing_rows(plan, axis, ids[0] * axis.block, axis.block)
+    else:
+      axis = getattr(plan, name)
+      interval = seen_keys(plan, axis, rows * plan.block, plan.block)
+    length, block = sizes(plan, name)
+    first, last = blocks(interval, block, length)
+    met = _minimum(first + step, last)
+    place[name] = met if inside else first + step
+    rows = met if name == "rows" else rows
   return Visit(**place)
 
 

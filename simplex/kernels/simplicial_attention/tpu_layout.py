@@ -14,7 +14,6 @@ from simplex.kernels.simplicial_attention import tpu_blocks
 from simplex.kernels.simplicial_attention.tpu_tiles import Config, Inputs
 from simplex.types import Array
 
-LANES = 128
 # For rows that fill up a block: exp(logits - lse) is 0 whatever they hold.
 NO_ROW = 1e30
 
@@ -31,7 +30,7 @@ def prepare(*arrays, product, scale, spans) -> tuple[Config, Inputs]:
     min(x.shape[1], T + span[0])
     for x, span in zip((k1_BSGC, k2_BRGD), spans, strict=True)
   ]
-  width = tpu_blocks.round_up(D, LANES)
+  width = tpu_blocks.round_up(D, tpu_blocks.LANES)
   terms = C // D
   plan = tpu_blocks.make_plan(
     T, H // G, lengths, spans, width, terms, q_BTHC.dtype.itemsize
