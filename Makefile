@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXPERIMENT ?= random_computation
+# A block that is far too large keeps the compiler busy for many minutes.
+TPU_SECONDS ?= 300
 BIN := $(VENV)/bin
 TESTS := $(BIN)/python -m pytest -q
 
-.PHONY: run install test fast lint clean
+.PHONY: run install test fast lint compile-tpu clean
 
 run: install
 	$(BIN)/python -m launch.run --experiment=$(EXPERIMENT)
@@ -20,6 +22,15 @@ fast: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Compiles the TPU kernels for TPUs that are not here. The compiler, libtpu, has
+# the terms of Google Cloud and takes 700 MB: it is installed for this alone.
+compile-tpu: install
+	$(BIN)/python -m pip install -q libtpu -c constraints.txt
+	for topology in v5e:2x2 v5p:2x2x1 v6e:2x2; do \
+	  timeout $(TPU_SECONDS) $(BIN)/python -m tests.kernels.compile_tpu \
+	    $$topology || exit 1; \
+	done
 
 install: $(VENV)/installed
 
