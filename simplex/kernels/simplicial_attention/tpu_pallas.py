@@ -44,7 +44,7 @@ def forward(q_BTHC, *arrays, **static):
     cfg,
     "rows",
     refs,
-    outs=(("rows", D, q_BTHC.dtype), ("rows", 1, f32)),
+    outs=(("rows", D, f32), ("rows", 1, f32)),
     scratch=((rows, 1), (rows, 1), (rows, D), (product_rows, D)),
   )
   out_BTHD = tpu_layout.unpack_rows(out_NXD, q_BTHC)
@@ -146,7 +146,7 @@ def _forward_kernel(cfg, refs, out_ref, lse_ref, *state):
   def _():
     sees_X1 = state.total[...] > 0
     l_X1 = jnp.where(sees_X1, state.total[...], 1.0)
-    out_ref[...] = (state.values[...] / l_X1).astype(out_ref.dtype)
+    out_ref[...] = state.values[...] / l_X1
     lse_X1 = state.peak[...] + jnp.log(l_X1)
     lse_ref[...] = jnp.where(sees_X1, lse_X1, -jnp.inf)
 
