@@ -28,6 +28,7 @@ from simplex.kernels.simplicial_attention import (
   tpu_layout,
   tpu_pallas,
 )
+from tests.kernels import conformance
 
 # So small that few positions make several blocks of several tiles.
 SMALL = dict(
@@ -217,6 +218,12 @@ class TpuPallasTest(chex.TestCase):
       results = results_of(fn, (30 * q, *keys))
       self.assert_near(results, exact, out=2e-5, grads=1e-4)
       chex.assert_tree_all_finite(results_of(fn, (1e6 * q, *keys)))
+
+  def test_transformations_change_nothing(self):
+    with as_arrays():
+      conformance.assert_transformable(
+        op("tpu_pallas", windows=(3, 5)), *random_inputs(T=7, S=7)
+      )
 
   def test_two_cores_do_not_race(self):
     """Nor read what was not written, of which there is some in d_q."""
