@@ -165,7 +165,10 @@ class TransformerTest(chex.TestCase):
     )
 
   @parameterized.parameters(
-    (dict(mixer="linear"), r"mixer='linear' is not one of \['nope', 'simplicial'"),
+    (
+      dict(mixer="linear"),
+      r"mixer='linear' is not one of \['nope', 'simplicial'",
+    ),
     (dict(feed_forward="tanh"), r"feed_forward='tanh' is not one of \['gelu'"),
     (dict(dtype="int8"), r"dtype='int8' is not one of \['bfloat16'"),
     (dict(width=30), "width=30 is not a multiple of num_heads=4"),
