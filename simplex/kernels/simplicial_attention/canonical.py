@@ -36,7 +36,7 @@ def make(
   def whole_forward(*arrays, form, scale, spans):
     arrays = _first_axis_short(arrays, spans)
     static = _settings(form, scale, spans)
-    out_BTHD, lse_BTH = forward(*_terms(form, arrays), **static)
+    out_BTHD, lse_BTH = forward(*_terms(form, spans, arrays), **static)
     return (out_BTHD, lse_BTH), (arrays, out_BTHD, lse_BTH)
 
   def whole_backward(residuals, d_outs, *, form, scale, spans):
@@ -46,13 +46,13 @@ def make(
     # The gradient of lse with respect to the logits is P.
     delta_BTH = product.sum(-1) - d_lse_BTH
     d_q, d_k1, *d_rest = backward(
-      *_terms(form, arrays),
+      *_terms(form, spans, arrays),
       jnp.where(lse_BTH == -jnp.inf, 0, lse_BTH),
       delta_BTH,
       d_out_BTHD,
       **_settings(form, scale, spans),
     )
-    d_q = _transpose(forms.FORMS[form].left, arrays[0], d_q)
+    d_q = _transpose(_left(form, spans), arrays[0], d_q)
     d_k1 = _transpose(forms.FORMS[form].right, arrays[1], d_k1)
     d_arrays = (x.astype(out_BTHD.dtype) for x in (d_q, d_k1, *d_rest))
     return (*_first_axis_short(tuple(d_arrays), spans), None, None, None)
@@ -76,13 +76,18 @@ def _first_axis_short(arrays, spans):
 
 def _settings(form, scale, spans):
   if _swaps(spans):
-    scale, spans = scale * forms.FORMS[form].swapped, spans[::-1]
+    spans = spans[::-1]
   return {"product": forms.FORMS[form].product, "scale": scale, "spans": spans}
 
 
-def _terms(form, arrays):
+def _left(form, spans):
+  left, exchanged = forms.FORMS[form].left, forms.FORMS[form].exchanged
+  return exchanged if exchanged and _swaps(spans) else left
+
+
+def _terms(form, spans, arrays):
   q, k1, *rest = arrays
-  return (forms.FORMS[form].left(q), forms.FORMS[form].right(k1), *rest)
+  return (_left(form, spans)(q), forms.FORMS[form].right(k1), *rest)
 
 
 def _transpose(linear, x, d_terms):

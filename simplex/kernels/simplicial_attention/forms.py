@@ -27,13 +27,13 @@ class Form(NamedTuple):
     left: query to its terms, `[..., D] -> [..., N D]`, linear.
     right: first key to its terms, likewise.
     product: "times" or "plus", how the terms become a row.
-    swapped: the sign that the form takes when its keys change places.
+    exchanged: `left` when the keys change places; None if it is the same.
   """
 
   left: Callable[[Array], Array]
   right: Callable[[Array], Array]
   product: str = "times"
-  swapped: int = 1
+  exchanged: Callable[[Array], Array] | None = None
 
 
 def check(form: str) -> None:
@@ -41,10 +41,11 @@ def check(form: str) -> None:
     raise ValueError(f"{form=} is not one of {sorted(FORMS)}")
 
 
-def _cross(x: Array, *, left: bool) -> Array:
+def _cross(x: Array, *, left: bool, sign: int = 1) -> Array:
   """Terms of q x k1 = (q1 k2 - q2 k1, ...) for each chunk of three channels.
 
-  Channels left over are the plain product: all in the first term.
+  Channels left over are the plain product: all in the first term, and without
+  the sign, which exchanged keys give to a determinant but not to a product.
   """
   D = x.shape[-1]
   whole = D - D % 3
@@ -52,7 +53,7 @@ def _cross(x: Array, *, left: bool) -> Array:
   turn = lambda by: jnp.roll(chunks, -by, axis=-1)
   first, second = (turn(1), -turn(2)) if left else (turn(2), turn(1))
   rest = x[..., whole:]
-  flat = lambda y: y.reshape(*x.shape[:-1], whole)
+  flat = lambda y: sign * y.reshape(*x.shape[:-1], whole)
   parts = (flat(first), rest, flat(second), jnp.zeros_like(rest))
   return jnp.concatenate(parts, axis=-1)
 
@@ -76,7 +77,9 @@ def _same(x: Array) -> Array:
 FORMS = {
   "trilinear": Form(_same, _same),
   "determinant": Form(
-    lambda q: _cross(q, left=True), lambda k: _cross(k, left=False), swapped=-1
+    lambda q: _cross(q, left=True),
+    lambda k: _cross(k, left=False),
+    exchanged=lambda q: _cross(q, left=True, sign=-1),
   ),
   "rotary": Form(
     lambda q: _complex(q, left=True), lambda k: _complex(k, left=False)
