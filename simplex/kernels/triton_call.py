@@ -46,7 +46,7 @@ def call(
   import jax_triton
   import triton
 
-  # Importing jax_triton sets this to "", with which Triton alone cannot compile.
+  # Importing jax_triton empties this, and then Triton alone cannot compile.
   if not triton.knobs.cache.dir:
     triton.knobs.setenv("TRITON_CACHE_DIR", None)
   on_gpu = jax.default_backend() == "gpu"

@@ -57,13 +57,13 @@ def forward(*arrays, product, scale, spans, choose):
   tiles, size = _tiles(
     "forward", arrays, product=product, scale=scale, spans=spans, choose=choose
   )
-  blocks = tiles.B * tiles.G * tiles.HEAD_BLOCKS * tiles.QUERY_BLOCKS
+  blocks = tiles.B * tiles.G * tiles.head_blocks * tiles.query_blocks
   wanted = _ceil_div(ENOUGH_PROGRAMS, blocks)
-  most = _ceil_div(min(tiles.W2 + tiles.NQ - 1, tiles.R), tiles.N)
+  most = _ceil_div(min(tiles.w2 + tiles.NQ - 1, tiles.R), tiles.N)
   parts = min(wanted, most)
   tiles = dataclasses.replace(
     tiles,
-    PARTS1=min(_ceil_div(wanted, parts), tiles.SHORT_BLOCKS),
+    PARTS1=min(_ceil_div(wanted, parts), tiles.short_blocks),
     PARTS2=parts,
   )
   parts = tiles.PARTS1 * tiles.PARTS2
@@ -108,7 +108,7 @@ def _backward_q(rows, tiles, size):
   B, T, S, H, G = tiles.B, tiles.T, tiles.S, tiles.H, tiles.G
   c = dataclasses.replace(tiles, CHUNK=_chunk(tiles))
   num_chunks = _ceil_div(T, c.CHUNK)
-  addends = (B, G, c.HEAD_BLOCKS, c.J, c.SLOTS)
+  addends = (B, G, c.head_blocks, c.keys, c.slots)
   call = functools.partial(
     triton_call.call,
     triton_backward.backward_q,
@@ -118,14 +118,14 @@ def _backward_q(rows, tiles, size):
       jax.ShapeDtypeStruct((*addends, c.TERMS * c.D), jnp.float32),
       jax.ShapeDtypeStruct((*addends, c.D), jnp.float32),
     ],
-    programs=B * G * c.HEAD_BLOCKS * c.CHUNK_BLOCKS,
+    programs=B * G * c.head_blocks * c.chunk_blocks,
     num_warps=size.warps,
     num_stages=size.stages,
     c=c,
   )
   # Keys are counted from the first that the first query could see.
   first_key = S - T - c.BEFORE1
-  num_keys = num_chunks * c.CHUNK + c.W1 - 1
+  num_keys = num_chunks * c.CHUNK + c.w1 - 1
 
   def step(sums, chunk):
     d_q, *addends = call(chunk[None])
@@ -134,7 +134,7 @@ def _backward_q(rows, tiles, size):
 
     def add(x_BJGD, y):
       y = jnp.where(kept, y, 0).sum((2, 4)).swapaxes(1, 2)
-      old = jax.lax.dynamic_slice_in_dim(x_BJGD, start, c.J, 1)
+      old = jax.lax.dynamic_slice_in_dim(x_BJGD, start, c.keys, 1)
       return jax.lax.dynamic_update_slice_in_dim(x_BJGD, old + y, start, 1)
 
     return tuple(map(add, sums, addends)), d_q
@@ -151,25 +151,25 @@ def _backward_q(rows, tiles, size):
 
 def _kept(chunk, c):
   """Which places of `[J, SLOTS]` the kernel has written: see addend_rows."""
-  key_J1 = jnp.arange(c.J)[:, None]
-  slot_1S = jnp.arange(c.SLOTS)
+  key_J1 = jnp.arange(c.keys)[:, None]
+  slot_1S = jnp.arange(c.slots)
   short, query = slot_1S, key_J1 - slot_1S
-  if c.W1 > c.CHUNK:
+  if c.w1 > c.CHUNK:
     short, query = query, short
   start = chunk * c.CHUNK
   key = start + key_J1 + (c.S - c.T - c.BEFORE1)
-  kept = (short >= 0) & (short < c.W1) & (key >= 0) & (key < c.S)
+  kept = (short >= 0) & (short < c.w1) & (key >= 0) & (key < c.S)
   return kept & (query >= 0) & (query < jnp.minimum(c.CHUNK, c.T - start))
 
 
 def _chunk(c):
   """Queries of a chunk: a multiple of a block of them, all if memory allows."""
-  each = c.B * c.G * c.HEAD_BLOCKS * (c.TERMS + 1) * c.D * 4
+  each = c.B * c.G * c.head_blocks * (c.TERMS + 1) * c.D * 4
 
   def fits(chunk):
-    return each * (chunk + c.W1 - 1) * min(chunk, c.W1) <= ADDEND_BYTES
+    return each * (chunk + c.w1 - 1) * min(chunk, c.w1) <= ADDEND_BYTES
 
-  blocks = c.QUERY_BLOCKS
+  blocks = c.query_blocks
   while blocks > 1 and not fits(blocks * c.NQ):
     blocks = _ceil_div(blocks, 2)
   return blocks * c.NQ
@@ -181,7 +181,7 @@ def _backward_kv(rows, tiles, size):
 
   c = tiles
   blocks = c.B * c.G * _ceil_div(c.R, c.N)
-  most = _ceil_div(min(c.W2 + c.N - 1, c.T), c.NQ) * c.HEAD_BLOCKS
+  most = _ceil_div(min(c.w2 + c.N - 1, c.T), c.NQ) * c.head_blocks
   parts = min(_ceil_div(ENOUGH_PROGRAMS, blocks), most)
   c = dataclasses.replace(c, PARTS1=parts)
   shape = jax.ShapeDtypeStruct((parts, c.B, c.R, c.G, c.D), jnp.float32)

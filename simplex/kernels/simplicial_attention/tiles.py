@@ -1,4 +1,4 @@
-"""How a case of the op is laid out in tiles: all that a kernel is compiled for."""
+"""How a case of the op is laid out in tiles: what a kernel is compiled for."""
 
 import dataclasses
 import math
@@ -53,66 +53,66 @@ class Tiles:
   PRECISION: str = "ieee"
 
   @property
-  def W1(self) -> int:
+  def w1(self) -> int:
     return self.BEFORE1 + self.AFTER1 + 1
 
   @property
-  def W2(self) -> int:
+  def w2(self) -> int:
     return self.BEFORE2 + self.AFTER2 + 1
 
   @property
-  def M(self) -> int:
+  def rows(self) -> int:
     """Rows of a tile."""
     return self.NS * self.NQ * self.NH
 
   @property
-  def PAIRS(self) -> int:
+  def pairs(self) -> int:
     """Pairs of a short key and a query in a tile."""
     return self.NS * self.NQ
 
   @property
-  def HEAD_BLOCKS(self) -> int:
+  def head_blocks(self) -> int:
     return self.H // self.G // self.NH
 
   @property
-  def QUERY_BLOCKS(self) -> int:
+  def query_blocks(self) -> int:
     return -(-self.T // self.NQ)
 
   @property
-  def SHORT_BLOCKS(self) -> int:
-    return -(-self.W1 // self.NS)
+  def short_blocks(self) -> int:
+    return -(-self.w1 // self.NS)
 
   @property
-  def FLAT(self) -> bool:
+  def flat(self) -> bool:
     """One block holds all short keys."""
-    return self.W1 <= self.NS
+    return self.w1 <= self.NS
 
   @property
-  def MASKED_LOGIT(self) -> float:
+  def masked_logit(self) -> float:
     """What becomes -inf when the scale multiplies it."""
     return float("inf") if self.SCALE < 0 else float("-inf")
 
   @property
-  def SLOTS(self) -> int:
+  def slots(self) -> int:
     """Queries of one chunk that can see one short key."""
-    return min(self.W1, self.CHUNK)
+    return min(self.w1, self.CHUNK)
 
   @property
-  def J(self) -> int:
+  def keys(self) -> int:
     """Short keys that some query of one chunk can see."""
-    return self.CHUNK + self.W1 - 1
+    return self.CHUNK + self.w1 - 1
 
   @property
-  def CHUNK_BLOCKS(self) -> int:
+  def chunk_blocks(self) -> int:
     return -(-self.CHUNK // self.NQ)
 
   @property
-  def PHASES(self) -> int:
+  def phases(self) -> int:
     """Loops over the long window: tiles with a mask, then those without."""
     return 1 if self.SEGMENTS else 2
 
   @property
-  def LOGITS_SCALE(self) -> float:
+  def logits_scale(self) -> float:
     """For exponentials in base two.
 
     A scale of zero becomes too small to change any logit, so that zero never

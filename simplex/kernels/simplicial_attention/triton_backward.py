@@ -20,7 +20,7 @@ from simplex.kernels.simplicial_attention import triton_tiles as tt
 
 @triton.jit
 def _row_numbers(lse, delta, row, row_m, inside_p, c: tl.constexpr):
-  """lse in base two and delta of each row, zeros outside of the block."""
+  """Each row's lse, in base two, and delta; zeros outside of the block."""
   inside_m = inside_p & (row_m >= 0)
   lse_m = tl.load(lse + row + row_m, mask=inside_m, other=0.0) / tt.LN_2
   return lse_m, tl.load(delta + row + row_m, mask=inside_m, other=0.0)
@@ -54,11 +54,12 @@ def backward_q(
   block, in `[J, SLOTS, D]` with J the first keys that the chunk sees: XLA sums
   over the slots.
   """
+  PHASES: tl.constexpr = c.phases
   pid = tl.program_id(0)
-  head_block = pid % c.HEAD_BLOCKS
-  pid = pid // c.HEAD_BLOCKS
-  local = (pid % c.CHUNK_BLOCKS) * c.NQ
-  pid = pid // c.CHUNK_BLOCKS
+  head_block = pid % c.head_blocks
+  pid = pid // c.head_blocks
+  local = (pid % c.chunk_blocks) * c.NQ
+  pid = pid // c.chunk_blocks
   g = pid % c.G
   b = pid // c.G
   first = tl.load(chunk) * c.CHUNK + local
@@ -78,9 +79,9 @@ def backward_q(
   s_lo, s_hi = tt.short_blocks(first, last, c)
   lo, in_lo, in_hi, hi = tt.long_tiles(first, last, c)
   # The addends of this (b, g, head block): J keys of SLOTS rows each.
-  addends = ((b * c.G + g) * c.HEAD_BLOCKS + head_block).to(tl.int64) * c.J
+  addends = ((b * c.G + g) * c.head_blocks + head_block).to(tl.int64) * c.keys
 
-  d_q0_oD = tl.zeros((c.NQ * c.NH, c.D), tl.float32)
+  d_q0_oD = tl.full((c.NQ * c.NH, c.D), 0.0, tl.float32)
   d_q1_oD = d_q0_oD
   for s in range(s_lo, s_hi):
     valid_p, k0_pD, k1_pD, v1_pD = tt.load_short(
@@ -89,19 +90,18 @@ def backward_q(
     a_mD = tt.product(q0_mD, q1_mD, k0_pD, k1_pD, c)
     b_mD = d_out_mD * v1_pD
     shift_m = tl.where(valid_p, lse_m - tt.bias(q0_mD, k0_pD, c), float("inf"))
-    d_a_mD = tl.zeros((c.M, c.D), tl.float32)
-    pv_mD = tl.zeros((c.M, c.D), tl.float32)
-    d_s_m = tl.zeros((c.M,), tl.float32)
-    for phase in tl.static_range(c.PHASES):
-      MASKED: tl.constexpr = phase == 0
-      for i in range(0, tt.phase_size(lo, in_lo, in_hi, hi, MASKED)):
-        tile = tt.phase_block(i, lo, in_lo, in_hi, MASKED) * c.N
+    d_a_mD = tl.full((c.rows, c.D), 0.0, tl.float32)
+    pv_mD = tl.full((c.rows, c.D), 0.0, tl.float32)
+    d_s_m = tl.full((c.rows,), 0.0, tl.float32)
+    for phase in tl.static_range(PHASES):
+      for i in range(0, tt.phase_size(lo, in_lo, in_hi, hi, phase == 0)):
+        tile = tt.phase_block(i, lo, in_lo, in_hi, phase == 0) * c.N
         k2_nD, v2_nD, seg_n, key_n = tt.load_long(
-          k2, v2, seg_2, b, g, tile, MASKED, c
+          k2, v2, seg_2, b, g, tile, phase == 0, c
         )
         x_mn = tl.dot(a_mD, tl.trans(k2_nD), input_precision=c.PRECISION)
-        p_mn = tl.exp2(x_mn * c.LOGITS_SCALE - shift_m[:, None])
-        if MASKED:
+        p_mn = tl.exp2(x_mn * c.logits_scale - shift_m[:, None])
+        if phase == 0:
           sees_mn = tt.sees(
             position_p[:, None], seg_p[:, None], key_n[None], seg_n[None], c
           )
@@ -124,7 +124,7 @@ def backward_q(
     index_p, kept_p = tt.addend_rows(first, local, s, start, c)
     d_k1_pD = (
       d_k1
-      + addends * (c.SLOTS * c.TERMS * c.D)
+      + addends * (c.slots * c.TERMS * c.D)
       + tt.grid(index_p * (c.TERMS * c.D), c)
     )
     tl.store(d_k1_pD, tt.sum_heads(d_k1_mD, c), mask=kept_p[:, None])
@@ -132,7 +132,7 @@ def backward_q(
       d_q1_oD += tt.sum_short(tt.d_factor(d_a_mD, k1_pD, d_s_m, c), c)
       d_k1_mD = tt.d_factor(d_a_mD, q1_mD, d_s_m, c)
       tl.store(d_k1_pD + c.D, tt.sum_heads(d_k1_mD, c), mask=kept_p[:, None])
-    d_v1_pD = d_v1 + addends * (c.SLOTS * c.D) + tt.grid(index_p * c.D, c)
+    d_v1_pD = d_v1 + addends * (c.slots * c.D) + tt.grid(index_p * c.D, c)
     d_v1_mD = pv_mD * d_out_mD.to(tl.float32)
     tl.store(d_v1_pD, tt.sum_heads(d_v1_mD, c), mask=kept_p[:, None])
 
@@ -170,6 +170,7 @@ def backward_kv(
   stay in registers until they are written once.
   """
   TILES: tl.constexpr = (c.R + c.N - 1) // c.N
+  PHASES: tl.constexpr = c.phases
   pid = tl.program_id(0)
   tile = (pid % TILES) * c.N
   pid = pid // TILES
@@ -181,15 +182,14 @@ def backward_kv(
   head_m, short_p, query_p = tt.rows(c)
   lo, in_lo, in_hi, hi = tt.query_blocks(tile, c)
 
-  d_k2_nD = tl.zeros((c.N, c.D), tl.float32)
-  d_v2_nD = tl.zeros((c.N, c.D), tl.float32)
-  for phase in tl.static_range(c.PHASES):
-    MASKED: tl.constexpr = phase == 0
-    blocks = tt.phase_size(lo, in_lo, in_hi, hi, MASKED)
-    for i in range(part, blocks * c.HEAD_BLOCKS, c.PARTS1):
-      block = i // c.HEAD_BLOCKS
-      first = tt.phase_block(block, lo, in_lo, in_hi, MASKED) * c.NQ
-      head = g * (c.H // c.G) + i % c.HEAD_BLOCKS * c.NH
+  d_k2_nD = tl.full((c.N, c.D), 0.0, tl.float32)
+  d_v2_nD = tl.full((c.N, c.D), 0.0, tl.float32)
+  for phase in tl.static_range(PHASES):
+    blocks = tt.phase_size(lo, in_lo, in_hi, hi, phase == 0)
+    for i in range(part, blocks * c.head_blocks, c.PARTS1):
+      block = i // c.head_blocks
+      first = tt.phase_block(block, lo, in_lo, in_hi, phase == 0) * c.NQ
+      head = g * (c.H // c.G) + i % c.head_blocks * c.NH
       inside_p = first + query_p < c.T
       row = (b * c.T + first).to(tl.int64) * c.H + head
       row_m = query_p * c.H + head_m
@@ -209,9 +209,9 @@ def backward_kv(
         bias_m = tt.bias(q0_mD, k0_pD, c)
         shift_m = tl.where(valid_p, lse_m - bias_m, float("inf"))
         x_nm = tl.dot(k2_nD, tl.trans(a_mD), input_precision=c.PRECISION)
-        p_nm = tl.exp2(x_nm * c.LOGITS_SCALE - shift_m[None, :])
+        p_nm = tl.exp2(x_nm * c.logits_scale - shift_m[None, :])
         d_p_nm = tl.dot(v2_nD, tl.trans(b_mD), input_precision=c.PRECISION)
-        if MASKED:
+        if phase == 0:
           position_p = first + query_p + (c.R - c.T)
           sees_nm = tt.sees(
             position_p[None], seg_p[None], key_n[:, None], seg_n[:, None], c

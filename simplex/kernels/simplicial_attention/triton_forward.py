@@ -17,7 +17,14 @@ from simplex.kernels.simplicial_attention import triton_tiles as tt
 
 @triton.jit
 def _online(
-  a_mD, k2_nD, sees_mn, best_m, bias_m, valid_p, MASKED, c: tl.constexpr
+  a_mD,
+  k2_nD,
+  sees_mn,
+  best_m,
+  bias_m,
+  valid_p,
+  MASKED: tl.constexpr,
+  c: tl.constexpr,
 ):
   """One step of the softmax of each row: weights, factor of the past, maximum.
 
@@ -26,16 +33,16 @@ def _online(
   """
   x_mn = tl.dot(a_mD, tl.trans(k2_nD), input_precision=c.PRECISION)
   if MASKED:
-    x_mn = tl.where(sees_mn, x_mn, c.MASKED_LOGIT)
+    x_mn = tl.where(sees_mn, x_mn, c.masked_logit)
   if c.SCALE < 0:
-    top_m = tl.min(x_mn, 1) * c.LOGITS_SCALE
+    top_m = tl.min(x_mn, 1) * c.logits_scale
   else:
-    top_m = tl.max(x_mn, 1) * c.LOGITS_SCALE
+    top_m = tl.max(x_mn, 1) * c.logits_scale
   new_m = tl.where(valid_p, tl.maximum(best_m, top_m + bias_m), best_m)
   # A row that has seen nothing yet: -inf minus -inf would be NaN.
   finite_m = tl.where(new_m == -float("inf"), 0.0, new_m)
   shift_m = tl.where(valid_p, finite_m - bias_m, float("inf"))
-  p_mn = tl.exp2(x_mn * c.LOGITS_SCALE - shift_m[:, None])
+  p_mn = tl.exp2(x_mn * c.logits_scale - shift_m[:, None])
   return p_mn, tl.exp2(best_m - finite_m), new_m
 
 
@@ -50,7 +57,7 @@ def _store(best_m, total_m, acc_mD, out, lse, first, c: tl.constexpr):
     factor_so = tl.exp2(best_so - finite_o[None, :])
     total_so = tl.reshape(total_m, (c.NS, c.NQ * c.NH))
     total_o = tl.sum(total_so * factor_so, 0)
-    factor_m = tl.reshape(factor_so, (c.M,))
+    factor_m = tl.reshape(factor_so, (c.rows,))
     acc_oD = tt.sum_short(acc_mD * factor_m[:, None], c)
   seen_o = total_o > 0
   total_o = tl.where(seen_o, total_o, 1.0)
@@ -66,7 +73,7 @@ def _store(best_m, total_m, acc_mD, out, lse, first, c: tl.constexpr):
 
 @triton.jit
 def forward(q, k1, v1, k2, v2, seg_q, seg_1, seg_2, out, lse, c: tl.constexpr):
-  """out = sum_r p_r (v1_r * PV_r) / total, an online softmax for each row r.
+  """The sum over rows r of v1_r * (P V2)_r / total, each with its own softmax.
 
   Tiles of K2 and V2 are the outer loop and short keys the inner one: a tile is
   read once and used for every short key, where the other order reads the whole
@@ -76,11 +83,12 @@ def forward(q, k1, v1, k2, v2, seg_q, seg_1, seg_2, out, lse, c: tl.constexpr):
   end too, and what is left is the loop of ordinary attention.
   """
   # Neighbours in the grid share a long window, which then stays in cache.
+  PHASES: tl.constexpr = c.phases
   pid = tl.program_id(0)
-  head = (pid % c.HEAD_BLOCKS) * c.NH
-  pid = pid // c.HEAD_BLOCKS
-  first = (pid % c.QUERY_BLOCKS) * c.NQ
-  pid = pid // c.QUERY_BLOCKS
+  head = (pid % c.head_blocks) * c.NH
+  pid = pid // c.head_blocks
+  first = (pid % c.query_blocks) * c.NQ
+  pid = pid // c.query_blocks
   part = pid % (c.PARTS1 * c.PARTS2)
   pid = pid // (c.PARTS1 * c.PARTS2)
   g = pid % c.G
@@ -99,30 +107,29 @@ def forward(q, k1, v1, k2, v2, seg_q, seg_1, seg_2, out, lse, c: tl.constexpr):
   s_lo, s_hi = tt.short_blocks(first, last, c)
   lo, in_lo, in_hi, hi = tt.long_tiles(first, last, c)
 
-  best_m = tl.full((c.M,), -float("inf"), tl.float32)
-  total_m = tl.zeros((c.M,), tl.float32)
-  acc_mD = tl.zeros((c.M, c.D), tl.float32)
-  if c.FLAT:
+  best_m = tl.full((c.rows,), -float("inf"), tl.float32)
+  total_m = tl.full((c.rows,), 0.0, tl.float32)
+  acc_mD = tl.full((c.rows, c.D), 0.0, tl.float32)
+  if c.flat:
     valid_p, k0_pD, k1_pD, v1_pD = tt.load_short(
       k1, v1, seg_1, seg_p, inside_p, short_p, query_p, b, g, start, 0, c
     )
     a_mD = tt.product(q0_mD, q1_mD, k0_pD, k1_pD, c)
     bias_m = tt.bias(q0_mD, k0_pD, c)
 
-  for phase in tl.static_range(c.PHASES):
-    MASKED: tl.constexpr = phase == 0
-    tiles = tt.phase_size(lo, in_lo, in_hi, hi, MASKED)
+  for phase in tl.static_range(PHASES):
+    tiles = tt.phase_size(lo, in_lo, in_hi, hi, phase == 0)
     for i in range(part // c.PARTS1, tiles, c.PARTS2):
-      tile = tt.phase_block(i, lo, in_lo, in_hi, MASKED) * c.N
+      tile = tt.phase_block(i, lo, in_lo, in_hi, phase == 0) * c.N
       k2_nD, v2_nD, seg_n, key_n = tt.load_long(
-        k2, v2, seg_2, b, g, tile, MASKED, c
+        k2, v2, seg_2, b, g, tile, phase == 0, c
       )
       sees_mn = tt.sees(
         position_p[:, None], seg_p[:, None], key_n[None], seg_n[None], c
       )
-      if c.FLAT:
+      if c.flat:
         p_mn, past_m, best_m = _online(
-          a_mD, k2_nD, sees_mn, best_m, bias_m, valid_p, MASKED, c
+          a_mD, k2_nD, sees_mn, best_m, bias_m, valid_p, phase == 0, c
         )
         total_m = total_m * past_m + tl.sum(p_mn, 1)
         acc_mD = tl.dot(
@@ -143,7 +150,7 @@ def forward(q, k1, v1, k2, v2, seg_q, seg_1, seg_2, out, lse, c: tl.constexpr):
             best_m,
             tt.bias(q0_mD, k0_pD, c),
             valid_p,
-            MASKED,
+            phase == 0,
             c,
           )
           total_m = total_m * past_m + tl.sum(p_mn, 1)
@@ -152,7 +159,7 @@ def forward(q, k1, v1, k2, v2, seg_q, seg_1, seg_2, out, lse, c: tl.constexpr):
           )
           acc_mD = acc_mD * past_m[:, None] + pv_mD * v1_pD.to(tl.float32)
 
-  if c.FLAT:
+  if c.flat:
     acc_mD *= v1_pD.to(tl.float32)
   row += part.to(tl.int64) * (c.B * c.T * c.H)
   _store(best_m, total_m, acc_mD, out + row * c.D, lse + row, first, c)

@@ -17,9 +17,9 @@ LN_2 = tl.constexpr(0.6931471805599453)
 @triton.jit
 def rows(c: tl.constexpr):
   """Heads `[m]`; short keys and queries `[p]`; each counted in its block."""
-  row_m = tl.arange(0, c.M)
+  row_m = tl.arange(0, c.rows)
   # When heads fill the tile, one [1, D] load of a key serves all rows.
-  pair_p = tl.arange(0, 1) if c.PAIRS == 1 else row_m // c.NH
+  pair_p = tl.arange(0, 1) if c.pairs == 1 else row_m // c.NH
   return row_m % c.NH, pair_p // c.NQ, pair_p % c.NQ
 
 
@@ -48,7 +48,7 @@ def short_blocks(first, last, c: tl.constexpr):
   """Blocks of short keys, `lo` to `hi`, that lie in the sequence."""
   start = c.S - c.T - c.BEFORE1
   lo = tl.maximum(-(last + start), 0) // c.NS
-  hi = tl.cdiv(tl.maximum(tl.minimum(c.S - first - start, c.W1), 0), c.NS)
+  hi = tl.cdiv(tl.maximum(tl.minimum(c.S - first - start, c.w1), 0), c.NS)
   return lo, hi
 
 
@@ -101,8 +101,8 @@ def bias(q0_mD, k0_pD, c: tl.constexpr):
   """What the logits of a row have beside its product with k2, `[m]`."""
   if c.PLUS:
     both_mD = q0_mD.to(tl.float32) * k0_pD.to(tl.float32)
-    return c.LOGITS_SCALE * tl.sum(both_mD, 1)
-  return tl.zeros((c.M,), tl.float32)
+    return c.logits_scale * tl.sum(both_mD, 1)
+  return tl.full((c.rows,), 0.0, tl.float32)
 
 
 @triton.jit
@@ -163,7 +163,7 @@ def load_short(
     their keys, their values; zeros where they are not visible.
   """
   key_p = start + s * c.NS + short_p + query_p
-  valid_p = inside_p & (s * c.NS + short_p < c.W1)
+  valid_p = inside_p & (s * c.NS + short_p < c.w1)
   valid_p &= (key_p >= 0) & (key_p < c.S)
   if c.SEGMENTS:
     seg_p = tl.load(seg_1 + b * c.S + key_p, mask=valid_p, other=0)
@@ -207,9 +207,9 @@ def sum_heads(x_mD, c: tl.constexpr):
   """Sums over the heads of each (short key, query), the fastest axis."""
   if c.NH == 1:
     return x_mD
-  if c.PAIRS == 1:
+  if c.pairs == 1:
     return tl.sum(x_mD, 0)[None, :]
-  return tl.sum(tl.reshape(x_mD, (c.PAIRS, c.NH, c.D)), 1)
+  return tl.sum(tl.reshape(x_mD, (c.pairs, c.NH, c.D)), 1)
 
 
 @triton.jit
@@ -236,11 +236,11 @@ def addend_rows(first, local, s, start, c: tl.constexpr):
   Returns:
     `(index_p, kept_p)`: its place in `[J, SLOTS]`, and whether it is one.
   """
-  pair_p = tl.arange(0, c.PAIRS)
+  pair_p = tl.arange(0, c.pairs)
   short_p = s * c.NS + pair_p // c.NQ
   query_p = pair_p % c.NQ
   key_p = start + short_p + query_p
-  kept_p = (key_p >= 0) & (key_p < c.S) & (short_p < c.W1)
+  kept_p = (key_p >= 0) & (key_p < c.S) & (short_p < c.w1)
   kept_p &= (local + query_p < c.CHUNK) & (first + query_p < c.T)
-  slot_p = short_p if c.W1 <= c.CHUNK else local + query_p
-  return (local + query_p + short_p) * c.SLOTS + slot_p, kept_p
+  slot_p = short_p if c.w1 <= c.CHUNK else local + query_p
+  return (local + query_p + short_p) * c.slots + slot_p, kept_p
