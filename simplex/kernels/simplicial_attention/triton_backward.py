@@ -55,6 +55,7 @@ def backward_q(
   over the slots.
   """
   PHASES: tl.constexpr = c.phases
+  TERMS: tl.constexpr = c.TERMS
   pid = tl.program_id(0)
   head_block = pid % c.head_blocks
   pid = pid // c.head_blocks
@@ -71,19 +72,27 @@ def backward_q(
   head = g * (c.H // c.G) + head_block * c.NH
   row = (b * c.T + first).to(tl.int64) * c.H + head
   row_m = query_p * c.H + head_m
-  q0_mD, q1_mD = tt.load_terms(q, row, row_m, inside_p, c)
-  d_out_mD = tt.load_rows(d_out, row, row_m, inside_p, c)
   lse_m, delta_m = _row_numbers(lse, delta, row, row_m, inside_p, c)
   seg_p = tt.load_segments(seg_q + b * c.T, first + query_p, inside_p, c)
   start = first + (c.S - c.T - c.BEFORE1)
   s_lo, s_hi = tt.short_blocks(first, last, c)
   lo, in_lo, in_hi, hi = tt.long_tiles(first, last, c)
-  # The addends of this (b, g, head block): J keys of SLOTS rows each.
+  # The addends of this (b, g, head block): as many rows for each first key.
   addends = ((b * c.G + g) * c.head_blocks + head_block).to(tl.int64) * c.keys
+  d_k1 += addends * (c.slots * c.TERMS * c.D)
+  d_v1 += addends * (c.slots * c.D)
+  row_o = tl.arange(0, c.NQ * c.NH)
+  inside_o = local + row_o // c.NH < tl.minimum(c.CHUNK, c.T - first + local)
+  row_o = row_o // c.NH * c.H + row_o % c.NH
+  d_q += ((b * c.CHUNK + local).to(tl.int64) * c.H + head) * (c.TERMS * c.D)
+  d_q_oD = d_q + tt.grid(row_o * (c.TERMS * c.D), c)
+  for term in tl.static_range(TERMS):
+    zeros_oD = tl.full((c.NQ * c.NH, c.D), 0.0, tl.float32)
+    tl.store(d_q_oD + term * c.D, zeros_oD, mask=inside_o[:, None])
 
-  d_q0_oD = tl.full((c.NQ * c.NH, c.D), 0.0, tl.float32)
-  d_q1_oD = d_q0_oD
   for s in range(s_lo, s_hi):
+    q0_mD, q1_mD = tt.load_terms(q, row, row_m, inside_p, c)
+    d_out_mD = tt.load_rows(d_out, row, row_m, inside_p, c)
     valid_p, k0_pD, k1_pD, v1_pD = tt.load_short(
       k1, v1, seg_1, seg_p, inside_p, short_p, query_p, b, g, start, s, c
     )
@@ -119,31 +128,26 @@ def backward_q(
     d_a_mD *= c.SCALE
     d_s_m *= c.SCALE
 
-    d_k1_mD = tt.d_factor(d_a_mD, q0_mD, d_s_m, c)
-    d_q0_oD += tt.sum_short(tt.d_factor(d_a_mD, k0_pD, d_s_m, c), c)
+    # What the loop does not need is loaded again after it: registers are
+    # scarcer than loads that hit the cache.
     index_p, kept_p = tt.addend_rows(first, local, s, start, c)
-    d_k1_pD = (
-      d_k1
-      + addends * (c.slots * c.TERMS * c.D)
-      + tt.grid(index_p * (c.TERMS * c.D), c)
-    )
-    tl.store(d_k1_pD, tt.sum_heads(d_k1_mD, c), mask=kept_p[:, None])
-    if c.TERMS == 2:
-      d_q1_oD += tt.sum_short(tt.d_factor(d_a_mD, k1_pD, d_s_m, c), c)
-      d_k1_mD = tt.d_factor(d_a_mD, q1_mD, d_s_m, c)
-      tl.store(d_k1_pD + c.D, tt.sum_heads(d_k1_mD, c), mask=kept_p[:, None])
-    d_v1_pD = d_v1 + addends * (c.slots * c.D) + tt.grid(index_p * c.D, c)
-    d_v1_mD = pv_mD * d_out_mD.to(tl.float32)
+    d_v1_mD = pv_mD * tt.load_again(d_out, row, row_m, inside_p, 0, 1, c)
+    d_v1_pD = d_v1 + tt.grid(index_p * c.D, c)
     tl.store(d_v1_pD, tt.sum_heads(d_v1_mD, c), mask=kept_p[:, None])
-
-  row_o = tl.arange(0, c.NQ * c.NH)
-  inside_o = local + row_o // c.NH < tl.minimum(c.CHUNK, c.T - first + local)
-  row_o = row_o // c.NH * c.H + row_o % c.NH
-  row = (b * c.CHUNK + local).to(tl.int64) * c.H + head
-  d_q_oD = d_q + row * (c.TERMS * c.D) + tt.grid(row_o * (c.TERMS * c.D), c)
-  tl.store(d_q_oD, d_q0_oD, mask=inside_o[:, None])
-  if c.TERMS == 2:
-    tl.store(d_q_oD + c.D, d_q1_oD, mask=inside_o[:, None])
+    d_k1_pD = d_k1 + tt.grid(index_p * (c.TERMS * c.D), c)
+    key_row, key_p = tt.short_rows(short_p, query_p, b, g, start, s, c)
+    for term in tl.static_range(TERMS):
+      q_mD = tt.load_again(q, row, row_m, inside_p, term, c.TERMS, c)
+      d_k1_mD = tt.d_factor(d_a_mD, q_mD, d_s_m, c)
+      d_k1_oD = tt.sum_heads(d_k1_mD, c)
+      tl.store(d_k1_pD + term * c.D, d_k1_oD, mask=kept_p[:, None])
+      k_pD = tt.load_again(k1, key_row, key_p, valid_p, term, c.TERMS, c)
+      add_oD = tt.sum_short(tt.d_factor(d_a_mD, k_pD, d_s_m, c), c)
+      # Its own rows alone, in the order of s: this is no atomic.
+      tl.debug_barrier()
+      sum_oD = tl.load(d_q_oD + term * c.D, mask=inside_o[:, None], other=0.0)
+      sum_oD += add_oD
+      tl.store(d_q_oD + term * c.D, sum_oD, mask=inside_o[:, None])
 
 
 @triton.jit

@@ -142,6 +142,36 @@ def load_rows(x, row, row_p, mask_p, c: tl.constexpr):
 
 
 @triton.jit
+def load_again(
+  x,
+  row,
+  row_p,
+  mask_p,
+  term: tl.constexpr,
+  TERMS: tl.constexpr,
+  c: tl.constexpr,
+):
+  """Rows of one of the terms, in float32, that were loaded before.
+
+  The policy makes it another load than the first one, which the compiler would
+  otherwise keep in registers for it.
+  """
+  x_pD = x + row * (TERMS * c.D) + (row_p * (TERMS * c.D))[:, None]
+  x_pD += term * c.D + tl.arange(0, c.D)[None, :]
+  x_pD = tl.load(
+    x_pD, mask=mask_p[:, None], other=0.0, eviction_policy="evict_last"
+  )
+  return x_pD.to(tl.float32)
+
+
+@triton.jit
+def short_rows(short_p, query_p, b, g, start, s, c: tl.constexpr):
+  """Rows of the s-th block of short keys: of the block, and in it."""
+  row = (b * c.S + start + s * c.NS).to(tl.int64) * c.G + g
+  return row, (short_p + query_p) * c.G
+
+
+@triton.jit
 def load_short(
   k1,
   v1,
@@ -168,8 +198,7 @@ def load_short(
   if c.SEGMENTS:
     seg_p = tl.load(seg_1 + b * c.S + key_p, mask=valid_p, other=0)
     valid_p &= seg_p == segment_p
-  row = (b * c.S + start + s * c.NS).to(tl.int64) * c.G + g
-  row_p = (short_p + query_p) * c.G
+  row, row_p = short_rows(short_p, query_p, b, g, start, s, c)
   k0_pD, k1_pD = load_terms(k1, row, row_p, valid_p, c)
   return valid_p, k0_pD, k1_pD, load_rows(v1, row, row_p, valid_p, c)
 
