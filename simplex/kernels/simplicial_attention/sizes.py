@@ -1,27 +1,29 @@
-"""Block sizes of the GPU kernels, and which of them there are to choose from.
+"""Block sizes of the GPU kernels, and which there are to choose from.
 
-`TABLE` is all of it that depends on a device: a tuning command measures
-`candidates(case)` through `gpu_triton.make` and rewrites the table whole.
+`TABLE` is all that depends on a device. A tuning command measures, for a case,
+each of `candidates(case)` with `gpu_triton.make(lambda case: size)`, and writes
+the table again whole.
 """
 
+import itertools
 from typing import NamedTuple
 
 
 class Case(NamedTuple):
-  """What block sizes depend on.
+  """What block sizes depend on, the most important first.
 
   Attributes:
     kernel: "forward", "backward_q" or "backward_kv".
-    D: channels, padded.
-    terms: terms of the query, 1 or 2.
     bytes: of one number of the inputs.
-    heads: whether the heads of one key fill a tile.
+    D: channels, padded: 64, 128 or 256.
+    terms: terms of the query, 1 or 2.
+    heads: whether the heads of one key fill a tile by themselves.
   """
 
   kernel: str
+  bytes: int
   D: int
   terms: int
-  bytes: int
   heads: bool
 
 
@@ -44,12 +46,65 @@ class Sizes(NamedTuple):
 # Heads per key head from which they alone make the rows of a tile.
 MANY_HEADS = 64
 
-DEFAULT = {
-  "forward": Sizes(64, 64, 4, 2),
-  "backward_q": Sizes(64, 64, 8, 2),
-  "backward_kv": Sizes(64, 64, 8, 1),
+# By device, then by a case or the beginning of one; the longest entry counts.
+# No registers spill with these. They are not measured: see `candidates`. With
+# fewer than 64 rows there is no wgmma, but 256 channels leave no room for more.
+TABLE = {
+  "A100": {},
+  "H100": {},
+  "H200": {},
+  "default": {
+    ("forward", 2, 64): Sizes(64, 64, 4, 2),
+    ("forward", 2, 128): Sizes(64, 64, 4, 2),
+    ("forward", 2, 256): Sizes(32, 64, 8, 2),
+    ("forward", 4, 64): Sizes(32, 32, 4, 2),
+    ("forward", 4, 128): Sizes(32, 16, 8, 2),
+    ("forward", 4, 256): Sizes(16, 16, 8, 1),
+    ("backward_q", 2, 64): Sizes(64, 32, 4, 2),
+    ("backward_q", 2, 128): Sizes(64, 32, 8, 2),
+    ("backward_q", 2, 128, 1, True): Sizes(64, 64, 8, 2),
+    ("backward_q", 2, 256): Sizes(32, 32, 8, 2),
+    ("backward_q", 4, 64): Sizes(32, 32, 8, 2),
+    ("backward_q", 4, 128): Sizes(16, 32, 8, 2),
+    ("backward_q", 4, 256): Sizes(16, 16, 8, 1),
+    ("backward_kv", 2, 64): Sizes(64, 64, 8, 2),
+    ("backward_kv", 2, 128): Sizes(32, 128, 8, 2),
+    ("backward_kv", 2, 256): Sizes(16, 32, 8, 2),
+    ("backward_kv", 4, 64): Sizes(16, 32, 8, 2),
+    ("backward_kv", 4, 128): Sizes(16, 16, 8, 2),
+    ("backward_kv", 4, 256): Sizes(16, 16, 8, 1),
+  },
 }
 
 
-def choose(case: Case) -> Sizes:
-  return DEFAULT[case.kernel]
+def case_of(kernel: str, bytes: int, D: int, terms: int, heads: int) -> Case:
+  """The case of `D` padded channels and of `heads` heads per key head."""
+  return Case(kernel, bytes, max(64, D), terms, heads >= MANY_HEADS)
+
+
+def choose(case: Case, device: str = "") -> Sizes:
+  """The sizes for a case on a device, by the name that it has in JAX."""
+  name = next((name for name in TABLE if name in device), "default")
+  for table in (TABLE[name], TABLE["default"]):
+    for length in range(len(case), 0, -1):
+      if case[:length] in table:
+        return table[case[:length]]
+  raise KeyError(case)
+
+
+def candidates(case: Case) -> list[Sizes]:
+  """Sizes worth measuring for a case: those whose registers can suffice."""
+  grid = itertools.product(
+    (16, 32, 64, 128), (16, 32, 64, 128), (4, 8), (1, 2, 3)
+  )
+  return [size for size in itertools.starmap(Sizes, grid) if _fits(case, size)]
+
+
+def _fits(case: Case, size: Sizes) -> bool:
+  """Whether accumulators leave a third of the registers to all else."""
+  wide = size.keys if case.kernel == "backward_kv" else size.rows
+  accumulators = 2 * wide * case.D + 2 * size.rows * size.keys
+  # Tiles on their way, in at most 163 KiB of shared memory.
+  tiles = 2 * size.stages * size.keys * case.D * case.bytes
+  registers = 255 * 32 * size.warps
+  return 3 * accumulators <= 2 * registers and tiles <= 163 * 1024

@@ -88,6 +88,11 @@ class Tiles:
     return self.w1 <= self.NS
 
   @property
+  def wide(self) -> bool:
+    """The query is too wide for registers, and loaded when it is needed."""
+    return self.TERMS * self.D > 128
+
+  @property
   def masked_logit(self) -> float:
     """What becomes -inf when the scale multiplies it."""
     return float("inf") if self.SCALE < 0 else float("-inf")

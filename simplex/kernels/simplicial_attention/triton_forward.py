@@ -143,6 +143,8 @@ def forward(q, k1, v1, k2, v2, seg_q, seg_1, seg_2, out, lse, c: tl.constexpr):
           valid_p, k0_pD, k1_pD, v1_pD = tt.load_short(
             k1, v1, seg_1, seg_p, inside_p, short_p, query_p, b, g, start, s, c
           )
+          if c.wide:
+            q0_mD, q1_mD = tt.load_terms(q, row, row_m, valid_p, c)
           p_mn, past_m, best_m = _online(
             tt.product(q0_mD, q1_mD, k0_pD, k1_pD, c),
             k2_nD,

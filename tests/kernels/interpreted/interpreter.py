@@ -70,9 +70,9 @@ class Tensor:
 
   def check_guards(self):
     for guard in (self.buffer[:GUARD], self.buffer[-GUARD:]):
-      np.testing.assert_array_equal(
-        guard.astype(np.float32), np.float32(self.guard)
-      )
+      same = np.isnan(guard) if self.dtype != "i32" else guard == self.guard
+      if not same.all():
+        raise AssertionError("a kernel wrote outside of an array")
 
 
 @contextlib.contextmanager
@@ -112,7 +112,7 @@ def _call(
     kernel[(programs,)](*inputs, *outputs, **constants)
     for x in (*inputs, *outputs):
       x.check_guards()
-    calls.append((kernel.fn.__name__, constants["c"]))
+    calls.append((kernel.fn.__name__, constants.get("c")))
     return tuple(x.array for x in outputs)
 
   return jax.pure_callback(
@@ -135,6 +135,21 @@ def _mend_triton():
     scope.set_attr(tensor, "__index__", index)
 
   interpreter._patch_lang_tensor = patch_lang_tensor
+  # Every call of a helper would patch the language again: a third of the time.
+  import triton.language as tl
+
+  scope = mock.Mock()
+  patch_lang = interpreter._patch_lang
+  patched = functools.cache(
+    lambda: patch_lang(mock.Mock(__globals__={"tl": tl, "core": tl.core}))
+  )
+
+  def patch_once(fn):
+    del fn
+    patched()
+    return scope
+
+  interpreter._patch_lang = patch_once
 
 
 def _float32(interpreter, handle):
