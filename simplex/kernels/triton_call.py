@@ -7,8 +7,9 @@ import jax
 
 from simplex.types import Array
 
-# What to compile for where there is no GPU to ask: H100 and H200.
+# What to compile for where there is no GPU to ask.
 COMPUTE_CAPABILITY = 90
+DEVICE_KIND = "NVIDIA H200"
 
 
 def missing() -> str | None:
@@ -17,6 +18,12 @@ def missing() -> str | None:
     if importlib.util.find_spec(name) is None:
       return name
   return None
+
+
+def device_kind() -> str:
+  """The name of the GPU that kernels are compiled for."""
+  on_gpu = jax.default_backend() == "gpu"
+  return jax.devices("gpu")[0].device_kind if on_gpu else DEVICE_KIND
 
 
 def call(

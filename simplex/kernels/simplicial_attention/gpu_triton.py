@@ -57,7 +57,7 @@ def forward(*arrays, product, scale, spans, choose):
 
   q, k1, v1, k2, v2, *segments = arrays
   D = v1.shape[-1]
-  tiles, size = _tiles(
+  tiles, size = tiles_of(
     "forward", arrays, product=product, scale=scale, spans=spans, choose=choose
   )
   blocks = tiles.B * tiles.G * tiles.head_blocks * tiles.query_blocks
@@ -93,12 +93,12 @@ def backward(*arrays, product, scale, spans, choose):
   q, k1, v1, k2, v2, *segments = inputs
   D = v1.shape[-1]
   settings = dict(product=product, scale=scale, spans=spans, choose=choose)
-  tiles, size = _tiles("backward_q", inputs, **settings)
+  tiles, size = tiles_of("backward_q", inputs, **settings)
   d_out = _pad(d_out.astype(q.dtype), 1, tiles)
   numbers = (lse, delta.astype(jnp.float32), d_out)
   rows = (*_padded(inputs, tiles), *numbers)
   d_q, d_k1, d_v1 = _backward_q(rows, tiles, size)
-  tiles, size = _tiles("backward_kv", inputs, **settings)
+  tiles, size = tiles_of("backward_kv", inputs, **settings)
   d_k2, d_v2 = _backward_kv(rows, tiles, size)
   d_q, d_k1 = (_unpad(x, tiles.TERMS, D) for x in (d_q, d_k1))
   return d_q, d_k1, *(x[..., :D] for x in (d_v1, d_k2, d_v2))
@@ -200,15 +200,16 @@ def _backward_kv(rows, tiles, size):
   return [x.sum(0) if parts > 1 else x[0] for x in gradients]
 
 
-def _tiles(kernel, arrays, *, product, scale, spans, choose):
+def tiles_of(kernel, arrays, *, product, scale, spans, choose):
   """The tiles of a kernel, not shared between programs yet, and its sizes."""
   q, k1, v1, k2, *_ = arrays
   segments = arrays[5:]
   B, T, H, C = q.shape
   S, G, D = v1.shape[1:]
   heads = H // G
-  padded = channels(D)
-  size = choose(sizes.case_of(kernel, q.dtype.itemsize, padded, C // D, heads))
+  padded, terms = channels(D), C // D
+  plain = terms == 1 and product == "times" and segments[0] is None
+  size = choose(sizes.case_of(kernel, q.dtype.itemsize, padded, plain, heads))
   (before1, after1), (before2, after2) = spans
   tiles = Tiles(
     B=B,
@@ -218,7 +219,7 @@ def _tiles(kernel, arrays, *, product, scale, spans, choose):
     H=H,
     G=G,
     D=padded,
-    TERMS=C // D,
+    TERMS=terms,
     PLUS=product == "plus",
     BEFORE1=before1,
     AFTER1=after1,
@@ -269,10 +270,9 @@ def _ceil_div(a: int, b: int) -> int:
   return -(-a // b)
 
 
-def _measured(case: sizes.Case) -> sizes.Sizes:
-  """The sizes of the table for the GPU that there is."""
-  on_gpu = jax.default_backend() == "gpu"
-  return sizes.choose(case, jax.devices()[0].device_kind if on_gpu else "")
+def _of_table(case: sizes.Case) -> sizes.Sizes:
+  """The sizes of the table for the GPU that there is, or is compiled for."""
+  return sizes.choose(case, triton_call.device_kind())
 
 
-BACKEND = make(_measured)
+BACKEND = make(_of_table)

@@ -16,14 +16,14 @@ class Case(NamedTuple):
     kernel: "forward", "backward_q" or "backward_kv".
     bytes: of one number of the inputs.
     D: channels, padded: 64, 128 or 256.
-    terms: terms of the query, 1 or 2.
+    plain: one term, no bias and no segments: registers for larger tiles.
     heads: whether the heads of one key fill a tile by themselves.
   """
 
   kernel: str
   bytes: int
   D: int
-  terms: int
+  plain: bool
   heads: bool
 
 
@@ -46,29 +46,39 @@ class Sizes(NamedTuple):
 # Heads per key head from which they alone make the rows of a tile.
 MANY_HEADS = 64
 
+# None of these is measured: see `candidates`. With them no register spills.
+# Hopper multiplies by groups of four warps and 64 rows, and what it multiplies
+# by can stay in shared memory. Where there is no room for 64 rows, as with 256
+# channels or float32, it does what Ampere does.
+HOPPER = {
+  ("forward", 2, 64): Sizes(64, 64, 4, 2),
+  ("forward", 2, 128): Sizes(64, 64, 4, 2),
+  ("backward_q", 2, 64): Sizes(64, 32, 4, 2),
+  ("backward_q", 2, 128): Sizes(64, 32, 8, 2),
+  ("backward_q", 2, 128, True, True): Sizes(64, 64, 8, 2),
+  ("backward_kv", 2, 64): Sizes(64, 64, 8, 2),
+  ("backward_kv", 2, 128): Sizes(32, 64, 8, 2),
+  ("backward_kv", 2, 128, True): Sizes(32, 128, 8, 2),
+}
 # By device, then by a case or the beginning of one; the longest entry counts.
-# No registers spill with these. They are not measured: see `candidates`. With
-# fewer than 64 rows there is no wgmma, but 256 channels leave no room for more.
 TABLE = {
-  "A100": {},
-  "H100": {},
-  "H200": {},
+  "H100": HOPPER,
+  "H200": HOPPER,
   "default": {
     ("forward", 2, 64): Sizes(64, 64, 4, 2),
-    ("forward", 2, 128): Sizes(64, 64, 4, 2),
+    ("forward", 2, 128): Sizes(64, 64, 8, 2),
     ("forward", 2, 256): Sizes(32, 64, 8, 2),
     ("forward", 4, 64): Sizes(32, 32, 4, 2),
-    ("forward", 4, 128): Sizes(32, 16, 8, 2),
+    ("forward", 4, 128): Sizes(32, 32, 8, 1),
     ("forward", 4, 256): Sizes(16, 16, 8, 1),
-    ("backward_q", 2, 64): Sizes(64, 32, 4, 2),
-    ("backward_q", 2, 128): Sizes(64, 32, 8, 2),
-    ("backward_q", 2, 128, 1, True): Sizes(64, 64, 8, 2),
+    ("backward_q", 2, 64): Sizes(32, 64, 4, 2),
+    ("backward_q", 2, 128): Sizes(32, 64, 8, 2),
     ("backward_q", 2, 256): Sizes(32, 32, 8, 2),
     ("backward_q", 4, 64): Sizes(32, 32, 8, 2),
     ("backward_q", 4, 128): Sizes(16, 32, 8, 2),
     ("backward_q", 4, 256): Sizes(16, 16, 8, 1),
-    ("backward_kv", 2, 64): Sizes(64, 64, 8, 2),
-    ("backward_kv", 2, 128): Sizes(32, 128, 8, 2),
+    ("backward_kv", 2, 64): Sizes(32, 64, 8, 2),
+    ("backward_kv", 2, 128): Sizes(32, 32, 4, 2),
     ("backward_kv", 2, 256): Sizes(16, 32, 8, 2),
     ("backward_kv", 4, 64): Sizes(16, 32, 8, 2),
     ("backward_kv", 4, 128): Sizes(16, 16, 8, 2),
@@ -77,9 +87,9 @@ TABLE = {
 }
 
 
-def case_of(kernel: str, bytes: int, D: int, terms: int, heads: int) -> Case:
+def case_of(kernel: str, bytes: int, D: int, plain: bool, heads: int) -> Case:
   """The case of `D` padded channels and of `heads` heads per key head."""
-  return Case(kernel, bytes, max(64, D), terms, heads >= MANY_HEADS)
+  return Case(kernel, bytes, max(64, D), plain, heads >= MANY_HEADS)
 
 
 def choose(case: Case, device: str = "") -> Sizes:

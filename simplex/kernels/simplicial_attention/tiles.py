@@ -90,7 +90,7 @@ class Tiles:
   @property
   def wide(self) -> bool:
     """The query is too wide for registers, and loaded when it is needed."""
-    return self.TERMS * self.D > 128
+    return (self.TERMS + self.PLUS) * self.D > 128
 
   @property
   def masked_logit(self) -> float:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 # What one program may have, in bytes, by compute capability.
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
 TARGETS = {80: "sm_80", 90: "sm_90a"}
+# Of every array, in bytes: what XLA gives, and jax_triton tells the compiler.
+ALIGNMENT = 16
 FLOAT32 = ("lse", "delta", "d_q", "d_k1", "d_v1", "d_k2", "d_v2")
 INT32 = ("seg_q", "seg_1", "seg_2", "chunk")
 
@@ -52,7 +54,9 @@ def compile_kernel(kernel, c, size, capability, dtype="bf16") -> Compiled:
     signature={name: type_of(name) for name in names},
     constexprs={(names.index("c"),): c},
     attrs={
-      (i,): [["tt.divisibility", 16]] for i, x in enumerate(names) if x != "c"
+      (i,): [["tt.divisibility", ALIGNMENT]]
+      for i, x in enumerate(names)
+      if x != "c"
     },
   )
   compiled = triton.compile(

@@ -3,7 +3,8 @@
 Triton's own interpreter executes the very kernels that are compiled for a GPU,
 one program after another, when TRITON_INTERPRET=1 is set before triton is
 imported. What it lacks is mended here: it takes torch tensors only, multiplies
-the bits of bfloat16 as integers, and, in triton 3.6, fails with numpy 2.4.
+the bits of bfloat16 as integers, multiplies float32 exactly where a GPU does
+not, and, in triton 3.6, fails with numpy 2.4.
 """
 
 import contextlib
@@ -163,11 +164,28 @@ def _float32(interpreter, handle):
 
 
 def _in_float32(interpreter, create_dot):
-  def mended(self, a, b, *rest):
+  from triton._C.libtriton import ir
+
+  def mended(self, a, b, d, precision, *rest):
     a, b = _float32(interpreter, a), _float32(interpreter, b)
-    return create_dot(self, a, b, *rest)
+    if precision != ir.INPUT_PRECISION.TF32x3 or a.data.dtype != np.float32:
+      return create_dot(self, a, b, d, precision, *rest)
+    # As the compiler does it: three products of halves of 11 bits.
+    handle = lambda x: interpreter.TensorHandle(x, a.dtype)
+    (a_high, a_low), (b_high, b_low) = _halves(a.data), _halves(b.data)
+    for x, y in ((a_low, b_high), (a_high, b_low), (a_high, b_high)):
+      d = create_dot(self, handle(x), handle(y), d, precision, *rest)
+    return d
 
   return mended
+
+
+def _halves(x):
+  """float32 as a sum of two numbers of tensorfloat32, as near as they come."""
+  round_ = lambda y: ((y.view(np.uint32) + 0x1000) & 0xFFFFE000).view(y.dtype)
+  x = np.ascontiguousarray(x)
+  high = round_(x)
+  return high, round_(x - high)
 
 
 def _rounding(interpreter, binary_op):
