@@ -52,12 +52,15 @@ MANY_HEADS = 64
 # channels or float32, it does what Ampere does.
 HOPPER = {
   ("forward", 2, 64): Sizes(64, 64, 4, 2),
-  ("forward", 2, 128): Sizes(64, 64, 4, 2),
+  ("forward", 2, 128): Sizes(64, 32, 4, 2),
+  ("forward", 2, 128, False, False): Sizes(64, 32, 4, 1),
+  ("forward", 2, 128, True): Sizes(64, 64, 4, 2),
   ("backward_q", 2, 64): Sizes(64, 32, 4, 2),
   ("backward_q", 2, 128): Sizes(64, 32, 8, 2),
+  ("backward_q", 2, 128, False, False): Sizes(64, 16, 8, 2),
   ("backward_q", 2, 128, True, True): Sizes(64, 64, 8, 2),
   ("backward_kv", 2, 64): Sizes(64, 64, 8, 2),
-  ("backward_kv", 2, 128): Sizes(32, 64, 8, 2),
+  ("backward_kv", 2, 128): Sizes(32, 64, 8, 1),
   ("backward_kv", 2, 128, True): Sizes(32, 128, 8, 2),
 }
 # By device, then by a case or the beginning of one; the longest entry counts.
@@ -79,7 +82,8 @@ TABLE = {
     ("backward_q", 4, 256): Sizes(16, 16, 8, 1),
     ("backward_kv", 2, 64): Sizes(32, 64, 8, 2),
     ("backward_kv", 2, 128): Sizes(32, 32, 4, 2),
-    ("backward_kv", 2, 256): Sizes(16, 32, 8, 2),
+    ("backward_kv", 2, 256): Sizes(16, 16, 8, 2),
+    ("backward_kv", 2, 256, True): Sizes(16, 32, 8, 2),
     ("backward_kv", 4, 64): Sizes(16, 32, 8, 2),
     ("backward_kv", 4, 128): Sizes(16, 16, 8, 2),
     ("backward_kv", 4, 256): Sizes(16, 16, 8, 1),

@@ -42,9 +42,11 @@ CASES = (
   dict(testcase_name="equal_windows", windows=(4, 4)),
   dict(testcase_name="long_window_first", windows=(7, 2)),
   dict(testcase_name="around", windows=(3, 6), causal=False),
-  dict(testcase_name="whole_long_window", windows=(3, None), T=37),
-  dict(testcase_name="whole_tiles", windows=(2, 40), T=50, H=1, G=1),
-  dict(testcase_name="whole_tiles_around", windows=(2, 70), T=50, causal=False),
+  dict(testcase_name="whole_long_window", windows=(3, None), T=35, H=1),
+  dict(testcase_name="whole_tiles", windows=(2, 40), T=50, H=1),
+  dict(
+    testcase_name="whole_tiles_around", windows=(2, 60), T=40, H=1, causal=False
+  ),
   dict(testcase_name="more_keys", T=5, S=21, windows=(3, 9)),
   dict(testcase_name="one_query", T=1, S=21, windows=(3, None)),
   dict(testcase_name="multi_head", G=2, windows=(3, 7)),
@@ -186,11 +188,11 @@ class SimplicialAttentionTest(chex.TestCase):
       implementation="gpu_triton",
     )
     (out, lse), grads = values_and_grads(run, q, *keys)
-    chex.assert_trees_all_equal(out[:, (2, 3, 5)], jnp.zeros((1, 3, 4, 16)))
+    self.assertFalse(out[:, (2, 3, 5)].any())
     self.assertTrue((lse[:, (2, 3, 5)] == -jnp.inf).all())
     self.assertTrue(np.isfinite(lse[:, (0, 1, 4)]).all())
     chex.assert_tree_all_finite(grads)
-    chex.assert_trees_all_equal(grads[0][:, 5], jnp.zeros((1, 4, 16)))
+    self.assertFalse(grads[0][:, (2, 3, 5)].any())
 
   def test_axes_of_different_lengths_are_aligned_at_their_ends(self):
     q, k1, v1, k2, v2 = random_inputs(T=7, S=19)
@@ -238,12 +240,12 @@ class SimplicialAttentionTest(chex.TestCase):
     )
     parts = {name: c.PARTS1 * c.PARTS2 for name, c in self.calls}
     self.assertGreater(parts["forward"], 2)
-    self.assertGreater(parts["backward_kv"], 1)
+    self.assertEqual(parts["backward_kv"] > 1, case["T"] > 1)
 
   @parameterized.parameters(
-    dict(windows=(3, 5), T=21, limit=30000),
-    dict(windows=(None, None), T=21, limit=60000),
-    dict(windows=(2, 5), T=13, S=20, limit=1, form="rotary"),
+    dict(windows=(3, 5), T=15, limit=4000),
+    dict(windows=(None, None), T=9, limit=9000),
+    dict(windows=(2, 5), T=9, S=15, limit=1, form="rotary"),
     dict(windows=(2, 5), T=13, limit=1, causal=False),
   )
   def test_chunks_of_queries_bound_the_memory(self, limit, T, S=None, **case):
