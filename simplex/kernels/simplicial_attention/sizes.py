@@ -43,7 +43,7 @@ class Sizes(NamedTuple):
   stages: int
 
 
-# Heads per key head from which they alone make the rows of a tile.
+# Heads per key head that make the rows of a tile by themselves, or a multiple.
 MANY_HEADS = 64
 
 # None of these is measured: see `candidates`. With them no register spills.
@@ -93,7 +93,7 @@ TABLE = {
 
 def case_of(kernel: str, bytes: int, D: int, plain: bool, heads: int) -> Case:
   """The case of `D` padded channels and of `heads` heads per key head."""
-  return Case(kernel, bytes, max(64, D), plain, heads >= MANY_HEADS)
+  return Case(kernel, bytes, max(64, D), plain, heads % MANY_HEADS == 0)
 
 
 def choose(case: Case, device: str = "") -> Sizes:

@@ -82,8 +82,8 @@ def forward(q, k1, v1, k2, v2, seg_q, seg_1, seg_2, out, lse, c: tl.constexpr):
   meet once, at the end. Where one block holds all short keys, v1 waits for the
   end too, and what is left is the loop of ordinary attention.
   """
-  # Neighbours in the grid share a long window, which then stays in cache.
   PHASES: tl.constexpr = c.phases
+  # Neighbours in the grid share a long window, which then stays in cache.
   pid = tl.program_id(0)
   head = (pid % c.head_blocks) * c.NH
   pid = pid // c.head_blocks
