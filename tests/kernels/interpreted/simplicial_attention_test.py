@@ -121,9 +121,8 @@ CASES = (
 def random_inputs(B=1, T=9, S=None, H=2, G=1, D=16, dtype="float32"):
   S = S or T
   shapes = ((B, T, H, D), *[(B, S, G, D)] * 4)
-  keys = jax.random.split(jax.random.key(0), 5)
-  pairs = zip(keys, shapes, strict=True)
-  return [jax.random.normal(*pair).astype(dtype) for pair in pairs]
+  normal = np.random.default_rng(0).standard_normal
+  return [jnp.asarray(normal(shape), dtype) for shape in shapes]
 
 
 def op(implementation, **settings):
@@ -140,20 +139,22 @@ def values_and_grads(fn, *arrays, dtype=None):
     *arrays: what it takes.
     dtype: that the projections are rounded to; None is that of the arrays.
   """
+  normal = np.random.default_rng(9).standard_normal
+  d_outs = [
+    jnp.asarray(normal(x.shape), dtype or x.dtype).astype(x.dtype)
+    for x in jax.eval_shape(fn, *arrays)
+  ]
 
-  # One program: a hundred small ones take longer than the kernels.
-  @jax.jit
-  def run(*arrays):
+  # One program, compiled fast: a hundred small ones, or a good one, take longer
+  # to compile than the kernels take to run.
+  @functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+  )
+  def run(arrays, d_outs):
     outs, vjp = jax.vjp(fn, *arrays)
-    d_outs = [
-      jax.random.normal(jax.random.key(i), x.shape).astype(dtype or x.dtype)
-      for i, x in enumerate(outs)
-    ]
-    return outs, vjp(
-      tuple(d.astype(x.dtype) for d, x in zip(d_outs, outs, strict=True))
-    )
+    return outs, vjp(tuple(d_outs))
 
-  return run(*arrays)
+  return run(arrays, d_outs)
 
 
 class SimplicialAttentionTest(chex.TestCase):
