@@ -66,6 +66,7 @@ def lines(
   log_x: bool = False,
   log_y: bool = False,
   references: Mapping[str, float] | None = None,
+  points: Sequence[str] = (),
   caption: str = "",
 ) -> Figure:
   """Curves with shaded intervals, and dashed lines at the reference values.
@@ -80,6 +81,7 @@ def lines(
     log_x: a logarithmic axis, which leaves out x that are not positive.
     log_y: a logarithmic axis, which leaves out y that are not positive.
     references: name to the height of a horizontal line.
+    points: names of the series that are dots, not joined by a line.
     caption: one or two sentences below the figure.
 
   Raises:
@@ -91,7 +93,10 @@ def lines(
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     axes.set_xscale("log" if log_x else "linear")
     axes.set_yscale("log" if log_y else "linear")
-    ends = [_curve(axes, i, n, s) for i, (n, s) in enumerate(curves.items())]
+    ends = [
+      _curve(axes, i, n, s, n in points)
+      for i, (n, s) in enumerate(curves.items())
+    ]
     for name, y in (references or {}).items():
       axes.axhline(y, **_REFERENCE, label=name, zorder=1)
       ends.append((name, None, float(y), _REFERENCE["color"]))
@@ -304,14 +309,14 @@ def _spread(curve: Series) -> np.ndarray | None:
   return np.maximum([curve.y - curve.low, curve.high - curve.y], 0)
 
 
-def _curve(axes, i: int, name: str, curve: Series) -> tuple:
+def _curve(axes, i: int, name: str, curve: Series, dots: bool) -> tuple:
   """Draws one curve; returns its name, its last point and its colour."""
-  colour, dash = _COLOURS[i % 7], _DASHES[i // 7 % 3]
+  colour, dash = _COLOURS[i % 7], "" if dots else _DASHES[i // 7 % 3]
   # Thinned for the page; the CSV keeps every point.
   N = len(curve.x)
   keep = np.unique(np.linspace(0, N - 1, min(N, _MOST_POINTS)).astype(int))
   x_N, y_N, low_N, high_N = (None if c is None else c[keep] for c in curve)
-  marker = "o" if N < 3 else None
+  marker = "o" if dots or N < 3 else None
   axes.plot(x_N, y_N, dash, color=colour, label=name, marker=marker, ms=4)
   if low_N is not None and high_N is not None:
     axes.fill_between(x_N, low_N, high_N, color=colour, alpha=0.16, lw=0)

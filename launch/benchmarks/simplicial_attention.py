@@ -8,16 +8,20 @@ keys, so that its products cost the same. Sizes that would take this device
 minutes, or more memory than it has, are left out and say so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from launch import timing
 from simplex import kernels
 from simplex.types import Array
+from trainers import figures as plots
+from trainers.figures import Series
+from trainers.reports import Figure
 
 
 class Size(NamedTuple):
@@ -52,15 +56,6 @@ SIZES = (
 # Of one pass, forward and backward, that is still measured.
 MOST_FLOPS = {"cpu": 1e12, "gpu": 1e16, "tpu": 1e15}
 MOST_BYTES = {"cpu": 8e9, "gpu": 4e10, "tpu": 1e10}
-# Dense bfloat16 operations and bytes a second, of the data sheets.
-PEAKS = {
-  "NVIDIA H100": (989e12, 3.35e12),
-  "NVIDIA H200": (989e12, 4.8e12),
-  "NVIDIA A100": (312e12, 2.0e12),
-  "TPU v5 lite": (197e12, 0.82e12),
-  "TPU v5p": (459e12, 2.77e12),
-  "TPU v6 lite": (918e12, 1.64e12),
-}
 
 
 def pairs(N: int, windows: tuple[int, int]) -> int:
@@ -86,6 +81,48 @@ def run() -> list[dict]:
   return [row for size in SIZES for row in rows_of(size)]
 
 
+def figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+  """Useful TFLOP/s against intensity, under the roof of this device."""
+  series = {}
+  for name in ("simplex", "naive", "dot_product_attention"):
+    points = sorted(
+      (row["FLOP/byte"], row["tflops"])
+      for row in rows
+      if row.get("implementation") == name
+    )
+    if points:
+      series[name] = Series(*zip(*points, strict=True))
+  if not series:
+    return []
+  peak, bandwidth = roof()
+  x = np.geomspace(1, max(max(s.x) for s in series.values()), 50)
+  series = {"roof": Series(x, np.minimum(peak, bandwidth * x))} | series
+  return [
+    plots.lines(
+      "2-simplicial attention under the roof",
+      series,
+      xlabel="useful FLOP a byte of arguments and results",
+      ylabel="useful TFLOP/s",
+      log_x=True,
+      log_y=True,
+      points=tuple(series)[1:],
+      caption="The roof is the speed of a large matrix product and of a copy, "
+      "measured in the same run. Each dot is one pass of one size.",
+    )
+  ]
+
+
+def roof() -> tuple[float, float]:
+  """TFLOP/s of a product of matrices, and terabytes a second of a copy."""
+  on_cpu = jax.default_backend() == "cpu"
+  n, dtype = (2048, "float32") if on_cpu else (8192, "bfloat16")
+  x = jax.random.normal(jax.random.key(0), (n, n), dtype)
+  y = jnp.zeros(2**26 if on_cpu else 2**30, "float32")
+  product, copy = jax.jit(lambda x: x @ x), jax.jit(lambda y: y + 1)
+  seconds = timing.medians({"x": lambda: product(x), "y": lambda: copy(y)})
+  return 2 * n**3 / seconds["x"] / 1e12, 2 * y.nbytes / seconds["y"] / 1e12
+
+
 def rows_of(size: Size) -> list[dict]:
   """Rows of one size: two passes of each implementation that can run."""
   platform = jax.default_backend()
@@ -96,16 +133,14 @@ def rows_of(size: Size) -> list[dict]:
   arrays, d_out = inputs(size, dtype)
   rows = []
   for backward in (False, True):
-    calls = {}
-    for name, fn in _functions(size, platform).items():
-      calls[name] = _compiled(fn, backward, d_out, *arrays[name])
-    seconds = timing.medians(
-      {name: call for name, (call, _) in calls.items()}, rounds=3
-    )
-    rows += [
-      _row(size, name, backward, s, calls[name][1], seconds, dtype)
-      for name, s in seconds.items()
-    ]
+    calls = {
+      name: _compiled(fn, backward, d_out, *arrays[name])
+      for name, fn in _functions(size, platform).items()
+    }
+    timed = {name: call for name, (call, *_) in calls.items()}
+    seconds = timing.medians(timed, rounds=3)
+    row = functools.partial(_row, size, backward=backward, dtype=dtype)
+    rows += [row(name, calls=calls, seconds=seconds) for name in timed]
   return rows
 
 
@@ -169,7 +204,7 @@ def _functions(size: Size, platform: str) -> dict[str, Callable]:
 
 
 def _compiled(fn, backward, d_out_BTHD, *arrays):
-  """A call of one pass, and the bytes it takes beside its arguments."""
+  """A call of one pass, the bytes of what it reads and writes, and of more."""
 
   def value_and_grads(d_out_BTHD, *arrays):
     out, vjp = jax.vjp(fn, *arrays)
@@ -178,17 +213,23 @@ def _compiled(fn, backward, d_out_BTHD, *arrays):
   timed = value_and_grads if backward else fn
   arrays = (d_out_BTHD, *arrays) if backward else arrays
   compiled = jax.jit(timed).lower(*arrays).compile()
-  memory = compiled.memory_analysis().temp_size_in_bytes
-  return functools.partial(compiled, *arrays), memory
+  memory = compiled.memory_analysis()
+  moved = memory.argument_size_in_bytes + memory.output_size_in_bytes
+  call = functools.partial(compiled, *arrays)
+  return call, moved, memory.temp_size_in_bytes
 
 
-def _row(size, name, backward, seconds, memory, others, dtype):
-  row = {
+def _row(size, name, backward, dtype, calls, seconds):
+  _, moved, memory = calls[name]
+  work = flops(size, backward)
+  return {
     "name": f"{size} {dtype}",
     "implementation": name,
     "pass": "forward + backward" if backward else "forward",
-    "ms": 1e3 * seconds,
-    "tflops": flops(size, backward) / seconds / 1e12,
-    "MiB": memory / 2**20,
+    "ms": 1e3 * seconds[name],
+    "tflops": work / seconds[name] / 1e12,
+    "FLOP/byte": work / moved,
+    "temporary MiB": memory / 2**20,
+    "time over ours": seconds[name] / seconds["simplex"],
+    "memory over ours": memory / calls["simplex"][2],
   }
-  return row | {"times simplex": seconds / others["simplex"]}

@@ -77,7 +77,7 @@ def call(
     backend = importlib.import_module(f"{package}.{name}").BACKEND
     reason = backend.unsupported(*arrays, **static)
     if reason is None:
-      return _bind(backend, tuple(static.items()))(*arrays)
+      return bind(backend, **static)(*arrays)
     reasons.append(f"{name}: {reason}")
   op = package.rpartition(".")[2]
   reasons = "; ".join(reasons) or f"nothing for {platform()!r}"
@@ -104,9 +104,8 @@ def _candidates(package: str, implementation: str | None) -> tuple[str, ...]:
 
 
 @functools.cache
-def _bind(backend: Backend, static_items: tuple) -> Callable:
-  """Binds the static arguments and attaches the hand-written gradient."""
-  static = dict(static_items)
+def bind(backend: Backend, **static) -> Callable:
+  """The op of one backend: static arguments bound, with its gradient."""
   forward = functools.partial(backend.forward, **static)
   if backend.backward is None:
     return lambda *arrays: forward(*arrays)[0]

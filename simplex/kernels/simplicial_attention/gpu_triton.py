@@ -268,9 +268,9 @@ def _ceil_div(a: int, b: int) -> int:
   return -(-a // b)
 
 
-def _of_table(case: sizes.Case) -> sizes.Sizes:
+def of_table(case: sizes.Case) -> sizes.Sizes:
   """The sizes of the table for the GPU that there is, or is compiled for."""
   return sizes.choose(case, triton_call.device_kind())
 
 
-BACKEND = make(_of_table)
+BACKEND = make(of_table)

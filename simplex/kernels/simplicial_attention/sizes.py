@@ -1,12 +1,13 @@
 """Block sizes of the GPU kernels, and which there are to choose from.
 
-`TABLE` is all that depends on a device. A tuning command measures, for a case,
-each of `candidates(case)` with `gpu_triton.make(lambda case: size)`, and writes
-the table again whole.
+The table, all that depends on a device, is a file of its own: a tuning command
+measures each of `candidates(case)` and writes it again whole.
 """
 
 import itertools
 from typing import NamedTuple
+
+from simplex.kernels.simplicial_attention import size_table
 
 
 class Case(NamedTuple):
@@ -46,50 +47,14 @@ class Sizes(NamedTuple):
 # Heads per key head that make the rows of a tile by themselves, or a multiple.
 MANY_HEADS = 64
 
-# None of these is measured on a GPU: see `candidates`. They were chosen so that
-# compiled kernels do not spill registers; float32 with 256 channels still does.
-# Hopper multiplies by groups of four warps and 64 rows, and what it multiplies
-# by can stay in shared memory. Where there is no room for 64 rows, as with 256
-# channels or float32, it does what Ampere does.
-HOPPER = {
-  ("forward", 2, 64): Sizes(64, 64, 4, 2),
-  ("forward", 2, 128): Sizes(64, 32, 4, 2),
-  ("forward", 2, 128, False, False): Sizes(64, 32, 8, 2),
-  ("forward", 2, 128, True): Sizes(64, 64, 4, 2),
-  ("backward_q", 2, 64): Sizes(64, 32, 4, 2),
-  ("backward_q", 2, 128): Sizes(64, 32, 8, 2),
-  ("backward_q", 2, 128, False, False): Sizes(64, 16, 8, 2),
-  ("backward_q", 2, 128, True, True): Sizes(64, 64, 8, 2),
-  ("backward_kv", 2, 64): Sizes(64, 64, 8, 2),
-  ("backward_kv", 2, 128): Sizes(32, 64, 8, 1),
-  ("backward_kv", 2, 128, True): Sizes(32, 128, 8, 2),
-}
 # By device, then by a case or the beginning of one; the longest entry counts.
-TABLE = {
-  "H100": HOPPER,
-  "H200": HOPPER,
-  "default": {
-    ("forward", 2, 64): Sizes(64, 64, 4, 2),
-    ("forward", 2, 128): Sizes(64, 64, 8, 2),
-    ("forward", 2, 256): Sizes(32, 64, 8, 2),
-    ("forward", 4, 64): Sizes(32, 32, 4, 2),
-    ("forward", 4, 128): Sizes(32, 32, 8, 1),
-    ("forward", 4, 256): Sizes(16, 16, 8, 1),
-    ("backward_q", 2, 64): Sizes(32, 64, 4, 2),
-    ("backward_q", 2, 128): Sizes(32, 64, 8, 2),
-    ("backward_q", 2, 256): Sizes(32, 32, 8, 2),
-    ("backward_q", 4, 64): Sizes(32, 32, 8, 2),
-    ("backward_q", 4, 128): Sizes(16, 32, 8, 2),
-    ("backward_q", 4, 256): Sizes(16, 16, 8, 1),
-    ("backward_kv", 2, 64): Sizes(32, 64, 8, 2),
-    ("backward_kv", 2, 128): Sizes(32, 32, 4, 2),
-    ("backward_kv", 2, 256): Sizes(16, 16, 8, 2),
-    ("backward_kv", 2, 256, True): Sizes(16, 32, 8, 2),
-    ("backward_kv", 4, 64): Sizes(16, 32, 8, 2),
-    ("backward_kv", 4, 128): Sizes(16, 16, 8, 2),
-    ("backward_kv", 4, 256): Sizes(16, 16, 8, 1),
-  },
-}
+#
+# None of these is measured on a GPU yet. They were chosen so that compiled
+# kernels do not spill registers; float32 with 256 channels still does. Hopper
+# multiplies by groups of four warps and 64 rows, and what it multiplies by can
+# stay in shared memory. Where there is no room for 64 rows, as with 256
+# channels or float32, it does what Ampere does.
+TABLE = size_table.TABLE
 
 
 def case_of(kernel: str, bytes: int, D: int, plain: bool, heads: int) -> Case:
@@ -99,11 +64,11 @@ def case_of(kernel: str, bytes: int, D: int, plain: bool, heads: int) -> Case:
 
 def choose(case: Case, device: str = "") -> Sizes:
   """The sizes for a case on a device, by the name that it has in JAX."""
-  name = next((name for name in TABLE if name in device), "default")
-  for table in (TABLE[name], TABLE["default"]):
+  names = sorted((name for name in TABLE if name in device), key=len)
+  for name in (*reversed(names), "default"):
     for length in range(len(case), 0, -1):
-      if case[:length] in table:
-        return table[case[:length]]
+      if case[:length] in TABLE[name]:
+        return Sizes(*TABLE[name][case[:length]])
   raise KeyError(case)
 
 

@@ -1,0 +1,45 @@
+"""Block sizes by device and case; written by the tuning command.
+
+python -m launch.benchmark --tune
+
+A case is `(kernel, bytes, D, plain, heads)` or the beginning of one; sizes
+are `(rows, keys, warps, stages)`: see `sizes`. The entries that are here
+before a device has been tuned were compiled for it, not run on it.
+"""
+
+TABLE = {
+  "NVIDIA H": {
+    ("forward", 2, 64): (64, 64, 4, 2),
+    ("forward", 2, 128): (64, 32, 4, 2),
+    ("forward", 2, 128, False, False): (64, 32, 8, 2),
+    ("forward", 2, 128, True): (64, 64, 4, 2),
+    ("backward_q", 2, 64): (64, 32, 4, 2),
+    ("backward_q", 2, 128): (64, 32, 8, 2),
+    ("backward_q", 2, 128, False, False): (64, 16, 8, 2),
+    ("backward_q", 2, 128, True, True): (64, 64, 8, 2),
+    ("backward_kv", 2, 64): (64, 64, 8, 2),
+    ("backward_kv", 2, 128): (32, 64, 8, 1),
+    ("backward_kv", 2, 128, True): (32, 128, 8, 2),
+  },
+  "default": {
+    ("forward", 2, 64): (64, 64, 4, 2),
+    ("forward", 2, 128): (64, 64, 8, 2),
+    ("forward", 2, 256): (32, 64, 8, 2),
+    ("forward", 4, 64): (32, 32, 4, 2),
+    ("forward", 4, 128): (32, 32, 8, 1),
+    ("forward", 4, 256): (16, 16, 8, 1),
+    ("backward_q", 2, 64): (32, 64, 4, 2),
+    ("backward_q", 2, 128): (32, 64, 8, 2),
+    ("backward_q", 2, 256): (32, 32, 8, 2),
+    ("backward_q", 4, 64): (32, 32, 8, 2),
+    ("backward_q", 4, 128): (16, 32, 8, 2),
+    ("backward_q", 4, 256): (16, 16, 8, 1),
+    ("backward_kv", 2, 64): (32, 64, 8, 2),
+    ("backward_kv", 2, 128): (32, 32, 4, 2),
+    ("backward_kv", 2, 256): (16, 16, 8, 2),
+    ("backward_kv", 2, 256, True): (16, 32, 8, 2),
+    ("backward_kv", 4, 64): (16, 32, 8, 2),
+    ("backward_kv", 4, 128): (16, 16, 8, 2),
+    ("backward_kv", 4, 256): (16, 16, 8, 1),
+  },
+}
