@@ -10,7 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from simplex import kernels
-from simplex.kernels.simplicial_attention import api, forms, reference, xla
+from simplex.kernels.simplicial_attention import (
+  api,
+  forms,
+  reference,
+  xla_layout,
+)
 from tests.kernels import conformance
 
 CASES = (
@@ -75,7 +80,7 @@ def attend(implementation, spans, *inputs):
 def small_tiles():
   """So that few positions make several tiles each way."""
   sizes = {"TILE": {"cpu": 800}, "LONGEST": {"j": 3, "c": 4}}
-  return mock.patch.multiple(xla, **sizes)
+  return mock.patch.multiple(xla_layout, **sizes)
 
 
 class SimplicialAttentionTest(chex.TestCase):
