@@ -2,10 +2,16 @@
 
 import importlib
 import time
+from unittest import mock
 
 from absl.testing import absltest, parameterized
+import jax
+import numpy as np
 
-from launch import benchmark, timing
+from launch import benchmark, conformance, timing, tuning
+from launch.benchmarks import simplicial_attention
+from simplex.kernels.simplicial_attention import size_table, sizes
+from tests.launch import command
 
 
 class BenchmarkTest(parameterized.TestCase):
@@ -26,6 +32,11 @@ class BenchmarkTest(parameterized.TestCase):
     self.assertNotEmpty(module.__doc__)
     self.assertTrue(callable(module.run))
 
+  def test_a_suite_of_another_device_is_refused(self):
+    result = command.launch("--suite=gpu", module="launch.benchmark")
+    self.assertNotEqual(result.returncode, 0)
+    self.assertIn("a gpu is needed, and JAX finds 'cpu' alone", result.stderr)
+
   def test_medians_order_a_fast_and_a_slow_function(self):
     calls = []
     fns = {
@@ -35,6 +46,103 @@ class BenchmarkTest(parameterized.TestCase):
     seconds = timing.medians(fns, rounds=3)
     self.assertGreater(seconds["slow"], seconds["fast"])
     self.assertEqual(calls, ["fast", "slow"] * 4)  # one round warms up
+
+
+class SimplicialAttentionTest(parameterized.TestCase):
+  @parameterized.product(
+    N=(5, 9), windows=((1, 1), (2, 5), (5, 2), (9, 9), (20, 3))
+  )
+  def test_pairs_are_those_that_queries_see(self, N, windows):
+    seen = [np.prod(np.minimum(i, windows)) for i in range(1, N + 1)]
+    self.assertEqual(simplicial_attention.pairs(N, windows), sum(seen))
+
+  def test_the_largest_size_costs_what_is_published(self):
+    size = simplicial_attention.Size(4, 8192, 128, 1, 128, (32, 512))
+    tera = simplicial_attention.flops(size, backward=False) / 1e12
+    self.assertAlmostEqual(tera, 34.09, places=2)
+
+  def test_the_naive_peer_computes_the_same(self):
+    size = simplicial_attention.Size(2, 12, 4, 2, 8, (3, 7))
+    arrays, _ = simplicial_attention.inputs(size, "float32")
+    fns = simplicial_attention._functions(size, "cpu")
+    outs = [fns[name](*arrays[name]) for name in ("simplex", "naive")]
+    np.testing.assert_allclose(*outs, atol=1e-5)
+
+  def test_rows_have_time_and_memory_and_a_figure(self):
+    size = simplicial_attention.Size(1, 16, 4, 1, 8, (3, 7))
+    rows = simplicial_attention.rows_of(size)
+    self.assertLen(rows, 6)
+    for row in rows:
+      self.assertGreater(row["ms"], 0)
+      self.assertGreater(row["temporary MiB"], 0)
+    with mock.patch.object(
+      simplicial_attention, "roof", return_value=(0.1, 0.01)
+    ):
+      (figure,) = simplicial_attention.figures(rows)
+    self.assertIn("naive", figure.svg)
+    self.assertLen(figure.curves["simplex"].x, 2)
+
+  def test_sizes_that_take_too_long_say_so(self):
+    (row,) = simplicial_attention.rows_of(
+      simplicial_attention.Size(4, 8192, 128, 1, 128, (32, 512))
+    )
+    self.assertIn("1.4e+14 FLOP are too many for a cpu", row["missing"])
+
+
+class ConformanceTest(parameterized.TestCase):
+  def small(self, op, case, **sizes):
+    found = conformance.OPS[op]
+    case = found.cases[case]._replace(B=1, T=12, S=12, D=16, **sizes)
+    return mock.patch.dict(
+      conformance.OPS, {op: found._replace(cases={"small": case})}
+    )
+
+  @parameterized.parameters(
+    ("dot_product_attention", "segments"), ("simplicial_attention", "strassen")
+  )
+  def test_what_runs_here_passes_and_the_rest_says_why(self, op, case):
+    with self.small(op, case):
+      rows = list(conformance.rows_of(op, "small", "bfloat16"))
+    passes = {r["implementation"]: r.get("passes") for r in rows}
+    self.assertTrue(passes["xla"])
+    self.assertTrue(passes["reference"])
+    for row in rows:
+      if row.get("passes") is None:
+        self.assertIn("needs a", row["missing"])
+
+  def test_an_error_above_the_tolerance_fails(self):
+    with (
+      self.small("simplicial_attention", "trilinear"),
+      mock.patch.dict(conformance.TOLERANCES, {"bfloat16": (1e-5, 1e-5)}),
+    ):
+      op = "simplicial_attention"
+      rows = list(conformance.rows_of(op, "small", "bfloat16"))
+    self.assertFalse(rows[0]["passes"])
+    self.assertTrue(rows[0]["repeats"])
+
+
+class TuningTest(parameterized.TestCase):
+  CASE = sizes.case_of("forward", 2, 128, True, 64)
+
+  def test_the_fastest_candidate_wins_and_what_fails_says_so(self):
+    best = [x for x in sizes.candidates(self.CASE) if x.warps == 4][3]
+
+    def measure(size):
+      if size.warps == 8:
+        raise jax.errors.JaxRuntimeError("out of registers\nmore")
+      return 1.0 if size == best else 2.0
+
+    found, rows = tuning.fastest(self.CASE, measure)
+    self.assertEqual(found, best)
+    missing = {row.get("missing") for row in rows}
+    self.assertEqual(missing, {None, "out of registers"})
+
+  def test_the_table_is_what_the_command_would_write(self):
+    written = tuning.source(size_table.TABLE)
+    self.assertEqual(tuning.PATH.read_text(), written)
+    space = {}
+    exec(written, space)
+    self.assertEqual(space["TABLE"], size_table.TABLE)
 
 
 if __name__ == "__main__":

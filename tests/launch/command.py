@@ -20,14 +20,16 @@ def environment() -> dict[str, str]:
   }
 
 
-def line(*arguments: str) -> list[str]:
-  return [sys.executable, "-m", "launch.run", *arguments]
+def line(*arguments: str, module: str = "launch.run") -> list[str]:
+  return [sys.executable, "-m", module, *arguments]
 
 
-def launch(*arguments: str) -> subprocess.CompletedProcess:
-  """Runs the launcher to its end."""
+def launch(
+  *arguments: str, module: str = "launch.run"
+) -> subprocess.CompletedProcess:
+  """Runs the launcher, or another command, to its end."""
   return subprocess.run(
-    line(*arguments),
+    line(*arguments, module=module),
     cwd=ROOT,
     env=environment(),
     capture_output=True,

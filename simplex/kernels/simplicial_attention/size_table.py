@@ -2,9 +2,9 @@
 
 python -m launch.benchmark --tune
 
-A case is `(kernel, bytes, D, plain, heads)` or the beginning of one; sizes
-are `(rows, keys, warps, stages)`: see `sizes`. The entries that are here
-before a device has been tuned were compiled for it, not run on it.
+A case is `(kernel, bytes, D, plain, heads)` or the beginning of one, and
+sizes are `(rows, keys, warps, stages)`: see `sizes`. Entries of devices
+that were not tuned are compiled for, not measured.
 """
 
 TABLE = {
