@@ -8,10 +8,11 @@ from simplex.kernels.backend import Backend
 
 def forward(q, k1, v1, k2, v2, segments_BT, segments_BS, segments_BR, **static):
   num_groups = q.shape[2] // k1.shape[2]
-  repeat = lambda x: jnp.repeat(x, num_groups, axis=2).astype(jnp.float32)
+  dtype = jnp.promote_types(q.dtype, jnp.float32)
+  repeat = lambda x: jnp.repeat(x, num_groups, axis=2).astype(dtype)
   with jax.default_matmul_precision("highest"):
     logits_BHTSR = static["scale"] * LOGITS[static["form"]](
-      q.astype(jnp.float32), repeat(k1), repeat(k2)
+      q.astype(dtype), repeat(k1), repeat(k2)
     )
     seen_1 = visible(q, k1, segments_BT, segments_BS, static["spans"][0])
     seen_2 = visible(q, k2, segments_BT, segments_BR, static["spans"][1])

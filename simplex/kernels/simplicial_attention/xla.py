@@ -9,6 +9,9 @@ linear in T: one tile, and copies of the arguments.
 Keys are laid out so that the window of query i is `keys[i : i + w]`, whatever
 its span and the lengths of the arrays; only `_windows` knows of those. Axis
 letters: b queries, j short keys and c long keys of a tile; g heads of a group.
+
+Tiles are float32 whatever the inputs are, so half precision costs no more than
+the rounding of the inputs and the output; its speed is for the kernels.
 """
 
 import functools
@@ -22,15 +25,11 @@ from simplex.kernels.simplicial_attention import canonical
 from simplex.types import Array
 
 # Numbers in a tile of logits: about the caches of a CPU, enough for a GPU.
-TILE = {"cpu": 2**20}
+TILE = {"cpu": 2**19}
 TILE_ELSEWHERE = 2**24
 LONGEST = {"j": 64, "c": 1024}
 
-_dot = functools.partial(
-  jnp.einsum,
-  precision=jax.lax.Precision.HIGHEST,
-  preferred_element_type=jnp.float32,
-)
+_dot = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 class Tiling(NamedTuple):
@@ -96,13 +95,11 @@ def forward(q_BTHC, k1, v1, k2, v2, *segments, product, scale, spans):
       weights = jnp.exp(logits - finite[..., None, None])
       rescale = jnp.exp(top - finite)
       total = total * rescale + weights.sum((-1, -2))
-      mixed = _dot("BGgbjc,BGcD->BGgbjD", weights.astype(v2.dtype), tile.v2)
-      mixed = (mixed * tile.v1[:, :, None]).sum(-2)
-      return new_top, total, out * rescale[..., None] + mixed
+      mixed = _mixtures(weights, tile.v2) * tile.v1[:, :, None]
+      return new_top, total, out * rescale[..., None] + _sum(mixed, axis=4)
 
     bare = q_BGgbC.shape[:-1]
-    zeros = jnp.zeros((*bare, D)), jnp.zeros(bare)
-    start = jnp.full(bare, -jnp.inf), zeros[1], zeros[0]
+    start = jnp.full(bare, -jnp.inf), jnp.zeros(bare), jnp.zeros((*bare, D))
     top, total, out = _over_tiles(tiling, one, two, n, add, start)
     some = jnp.where(total > 0, total, 1)
     lse = jnp.where(total > 0, top + jnp.log(some), -jnp.inf)
@@ -121,36 +118,21 @@ def backward(q_BTHC, k1, v1, k2, v2, *rest, product, scale, spans):
   blocks = _blocks(tiling, G, of_queries)
   cut = functools.partial(_cut, tiling, product, one, two)
 
-  def block(carry, xs):
-    n, (q, segments_Bb, lse, delta, d_out) = xs
-    d_out = d_out.astype(jnp.float32)
+  def block(d_keys, xs):
+    n, (q, segments_Bb, *softmax) = xs
 
     def add(j, c, carry):
-      d_q, d_k1, d_v1, d_k2, d_v2 = carry
+      d_q, *d_keys = carry
       tile = cut(q, segments_Bb, n, j, c)
-      weights = jnp.exp(scale * _logits(tile) - lse[..., None, None])
-      weights = jnp.where(tile.seen, weights, 0)
-      rows = d_out[..., None, :] * tile.v1[:, :, None]
-      rows = rows.astype(v1.dtype)
-      d_weights = _dot("BGgbjD,BGcD->BGgbjc", rows, tile.v2)
-      d_logits = scale * weights * (d_weights - delta[..., None, None])
-      d_logits, weights = (x.astype(v1.dtype) for x in (d_logits, weights))
-      d_a = _dot("BGgbjc,BGcD->BGgbjD", d_logits, tile.k2)
-      mixed = _dot("BGgbjc,BGcD->BGgbjD", weights, tile.v2)
-      d_q_rows, d_k1_rows = _d_rows(product, q, tile, d_a, d_logits)
-      key = n * tiling.b + c * tiling.c
+      d_q_more, *more = _tile_gradients(tile, product, scale, q, *softmax)
       short = n * tiling.b + j * tiling.j
-      return (
-        d_q + d_q_rows.sum(-2),
-        _add_at(d_k1, short, _skew_sum(d_k1_rows.sum(2))),
-        _add_at(d_v1, short, _skew_sum((mixed * d_out[..., None, :]).sum(2))),
-        _add_at(d_k2, key, _dot("BGgbjc,BGgbjD->BGcD", d_logits, tile.a)),
-        _add_at(d_v2, key, _dot("BGgbjc,BGgbjD->BGcD", weights, rows)),
-      )
+      key = n * tiling.b + c * tiling.c
+      starts = (short, short, key, key)
+      return d_q + d_q_more, *map(_add_at, d_keys, starts, more)
 
-    start = (jnp.zeros(q.shape), *carry)
-    d_q, *carry = _over_tiles(tiling, one, two, n, add, start)
-    return tuple(carry), d_q
+    start = (jnp.zeros(q.shape), *d_keys)
+    d_q, *d_keys = _over_tiles(tiling, one, two, n, add, start)
+    return tuple(d_keys), d_q
 
   keys = (one.k, one.v, two.k, two.v)
   start = tuple(jnp.zeros(x.shape) for x in keys)
@@ -159,6 +141,29 @@ def backward(q_BTHC, k1, v1, k2, v2, *rest, product, scale, spans):
   sides = (one, one, two, two)
   d_keys = (_unlaid(x, side) for x, side in zip(d_keys, sides, strict=True))
   return _unblocked(d_q, T), *d_keys
+
+
+def _tile_gradients(tile, product, scale, q, lse, delta, d_out):
+  """What a tile adds to the gradients of q, k1, v1, k2 and v2."""
+  d_out = d_out[..., None, :]
+  rows = d_out * tile.v1[:, :, None]
+  lse, delta = (x[..., None, None] for x in (lse, delta))
+  weights = jnp.exp(scale * _logits(tile) - lse)
+  weights = jnp.where(tile.seen, weights, 0)
+  d_weights = _products(rows, tile.v2)
+  d_logits = scale * weights * (d_weights - delta)
+  # Each is read twice: made once, or XLA makes it for each of its readers.
+  weights, d_logits = jax.lax.optimization_barrier((weights, d_logits))
+  d_a = _mixtures(d_logits, tile.k2)
+  mixed = _mixtures(weights, tile.v2)
+  d_q, d_k1 = _row_gradients(product, q, tile, d_a, d_logits)
+  return (
+    _sum(d_q, axis=4),
+    _skew_sum(_sum(d_k1, axis=2)),
+    _skew_sum(_sum(mixed * d_out, axis=2)),
+    _columns(d_logits, tile.a),
+    _columns(weights, rows),
+  )
 
 
 def _tiling(q_BTHC, k1, spans):
@@ -196,7 +201,7 @@ def _windows(tiling, span, T, pair, segments, block_keys):
   def lay(x):
     pads = [(0, 0)] * x.ndim
     pads[1] = (low - first, first + length - high)
-    return jnp.pad(x[:, low:high], pads)
+    return jnp.pad(_wide(x[:, low:high]), pads)
 
   k, v = (lay(x).swapaxes(1, 2) for x in pair)
   segments = None if segments is None else lay(segments)
@@ -211,13 +216,17 @@ def _unlaid(d_BGND, side):
   return jnp.pad(d_BGND, pads).swapaxes(1, 2)
 
 
+def _wide(x):
+  return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
 def _blocks(tiling, G, arrays):
   """Arrays of queries, in blocks: `[n, B, G, g, b, ...]` or `[n, B, b]`."""
   n, b = tiling.num_blocks, tiling.b
 
   def split(x):
     B, T, *rest = x.shape
-    x = jnp.pad(x, [(0, 0), (0, n * b - T)] + [(0, 0)] * len(rest))
+    x = jnp.pad(_wide(x), [(0, 0), (0, n * b - T)] + [(0, 0)] * len(rest))
     if not rest:
       return x.reshape(B, n, b).swapaxes(0, 1)
     H, *D = rest
@@ -290,40 +299,68 @@ def _cut(tiling, product, one, two, q_BGgbC, segments_Bb, n, j, c):
 
 
 def _rows(product, q_BGgbC, k1_BGbjC, D):
-  """What is multiplied by the long keys, rounded once, and what is added."""
-  q = q_BGgbC[..., None, :].astype(jnp.float32)
-  k1 = k1_BGbjC[:, :, None].astype(jnp.float32)
+  """What is multiplied by the long keys, and what is added to the product."""
+  q, k1 = q_BGgbC[..., None, :], k1_BGbjC[:, :, None]
   terms = q * k1
   if product == "plus":
-    return (q + k1).astype(q_BGgbC.dtype), terms.sum(-1)
-  a = terms.reshape(*terms.shape[:-1], -1, D).sum(-2)
-  return a.astype(q_BGgbC.dtype), 0.0
+    return q + k1, terms.sum(-1)
+  return terms.reshape(*terms.shape[:-1], -1, D).sum(-2), 0.0
 
 
 def _logits(tile):
-  logits = _dot("BGgbjD,BGcD->BGgbjc", tile.a, tile.k2)
-  return logits + jnp.asarray(tile.bias)[..., None]
+  return _products(tile.a, tile.k2) + jnp.asarray(tile.bias)[..., None]
 
 
-def _d_rows(product, q_BGgbC, tile, d_a, d_logits):
+def _row_gradients(product, q_BGgbC, tile, d_a, d_logits):
   """Gradients of the query and of the short key of every row."""
-  q = q_BGgbC[..., None, :].astype(jnp.float32)
-  k1 = tile.k1[:, :, None].astype(jnp.float32)
+  q, k1 = q_BGgbC[..., None, :], tile.k1[:, :, None]
   if product == "plus":
-    d_bias = d_logits.astype(jnp.float32).sum(-1, keepdims=True)
+    d_bias = d_logits.sum(-1, keepdims=True)
     return d_a + d_bias * k1, d_a + d_bias * q
   num_terms = q.shape[-1] // d_a.shape[-1]
   d_terms = jnp.concatenate([d_a] * num_terms, axis=-1)
   return d_terms * k1, d_terms * q
 
 
+# Rows are one axis in products, and the longer axis of a tile comes last: both
+# spare XLA's CPU backend a copy of the tile.
+def _products(rows_BGgbjD, keys_BGcD):
+  return _dot("BGrD,BGcD->BGrc", _flat(rows_BGgbjD), keys_BGcD).reshape(
+    *rows_BGgbjD.shape[:-1], -1
+  )
+
+
+def _mixtures(weights_BGgbjc, values_BGcD):
+  return _dot("BGrc,BGcD->BGrD", _flat(weights_BGgbjc), values_BGcD).reshape(
+    *weights_BGgbjc.shape[:-1], -1
+  )
+
+
+def _columns(weights_BGgbjc, rows_BGgbjD):
+  d_BGDc = _dot("BGrD,BGrc->BGDc", _flat(rows_BGgbjD), _flat(weights_BGgbjc))
+  return d_BGDc.swapaxes(2, 3)
+
+
+def _flat(x_BGgbj_):
+  B, G, g, b, j, last = x_BGgbj_.shape
+  return x_BGgbj_.reshape(B, G, g * b * j, last)
+
+
+def _sum(x, axis):
+  """A sum over a few: XLA's CPU backend reduces such axes 10 times slower."""
+  return sum(
+    jax.lax.index_in_dim(x, i, axis, keepdims=False)
+    for i in range(x.shape[axis])
+  )
+
+
 def _skew_sum(d_BGbjD):
-  """Sums the windows of b queries, each a key further: `[B, G, b + j - 1, D]`."""
+  """Sums b windows, each a key further on: `[B, G, b + j - 1, D]`."""
   B, G, b, j, D = d_BGbjD.shape
   x = jnp.pad(d_BGbjD, [(0, 0)] * 3 + [(0, b), (0, 0)])
   # Rows of one less than their length: each starts one further to the right.
   x = x.reshape(B, G, b * (j + b), D)[:, :, : b * (j + b - 1)]
-  return x.reshape(B, G, b, j + b - 1, D).sum(2)
+  return _sum(x.reshape(B, G, b, j + b - 1, D), axis=2)
 
 
 def _add_at(x_BGND, start, more):
