@@ -78,6 +78,9 @@ class SimplicialMixer(nn.Module):
   "rotary" (queries by twice their position) and "strassen". In the others, the
   windows and the causal mask are all that tells positions apart.
 
+  What the logits are made of, after norms and rotation, is sown as
+  "query_and_keys" into the collection "intermediates".
+
   Attributes:
     num_heads: H; divides the width, unless `head_width` is given.
     num_key_heads: G, which divides H; None is H. The paper has H / G = 64.
@@ -128,6 +131,7 @@ class SimplicialMixer(nn.Module):
       q_BTHD = layers.rotary(q_BTHD, by_query * last_BT)
       k1_BTGD = layers.rotary(k1_BTGD, by_key_1 * positions_BT)
       k2_BTGD = layers.rotary(k2_BTGD, by_key_2 * positions_BT)
+    self.sow("intermediates", "query_and_keys", (q_BTHD, k1_BTGD, k2_BTGD))
     y_BTHD = kernels.simplicial_attention(
       q_BTHD,
       k1_BTGD,
