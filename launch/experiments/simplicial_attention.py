@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import language
+from launch import byte_models
 from launch.findings import simplicial_attention as findings
 from simplex import kernels
 from simplex.analysis import match3 as by_hand, scaling
@@ -52,11 +52,16 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """A task and how long it is trained."""
+  """A task and how long it is trained.
+
+  `position_std` is of the initial embeddings of positions, beside 1 for those
+  of tokens; small where facts have no order, that none need be unlearned.
+  """
 
   data: match3.Config | functions.Config | relations.Config
   num_steps: int
   batch_size: int = 128
+  position_std: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +73,8 @@ class Config:
   arms: tuple[str, ...] = tuple(findings.ARMS)
   match3: Task = Task(
     match3.Config(modulus=19, facts=6, fewest=2, short=0.3, single=0.5),
-    num_steps=1600,
-    batch_size=256,
+    num_steps=3200,
+    position_std=0.02,
   )
   function: Task = Task(functions.Config(values=12), num_steps=600)
   permutation: Task = Task(
@@ -80,7 +85,7 @@ class Config:
     relations.Config(nodes=4, quotient=True), num_steps=1000
   )
   width: int = 32  # E
-  num_heads: int = 4  # H of the 2-simplicial arms
+  num_heads: int = 8  # H of the 2-simplicial arms
   head_width: int = 8  # D
   local_window: int = 4  # keys that the arm `local` sees, the question included
   num_seeds: int = 5
@@ -93,7 +98,7 @@ class Config:
   hand_modulus: int = 37
   hand_length: int = 32
   hand_sequences: int = 200
-  language: language.Config = language.Config()
+  language: byte_models.Config = byte_models.Config()
 
   def __post_init__(self):
     _check_among("tasks", self.tasks, findings.TASKS)
@@ -133,9 +138,9 @@ def tiny() -> Config:
     hand_modulus=11,
     hand_length=6,
     hand_sequences=8,
-    language=language.Config(
+    language=byte_models.Config(
       model=dataclasses.replace(
-        language.Config().model,
+        byte_models.Config().model,
         width=16,
         num_layers=1,
         mixer_every=1,
@@ -168,6 +173,7 @@ def paper() -> Config:
       match3.Config(modulus=73, facts=33, fewest=2, short=0.1, single=0.5),
       num_steps=50_000,
       batch_size=2048,
+      position_std=0.02,
     ),
     function=Task(functions.Config(values=30), 10_000, 2048),
     permutation=Task(functions.Config(values=30, permutations=True), 10_000),
@@ -177,7 +183,7 @@ def paper() -> Config:
     head_width=16,
     num_seeds=8,
     at_once=8,
-    language=language.Config(
+    language=byte_models.Config(
       model=transformer.Config(
         width=width,
         num_layers=20,
@@ -211,7 +217,8 @@ def model(config: Config, task: str, arm: str) -> classifier.Config:
   a dot-product mixer four: it gets 3 H / 2 heads, or a feed-forward network of
   H D hidden units, which is 2 E H D more.
   """
-  data = getattr(config, task).data
+  setting = getattr(config, task)
+  data = setting.data
   cfg = classifier.Config(
     vocab_size=data.vocab_size,
     num_classes=data.num_classes,
@@ -221,6 +228,7 @@ def model(config: Config, task: str, arm: str) -> classifier.Config:
     head_width=config.head_width,
     mixer="nope",
     scale=None,
+    position_std=setting.position_std,
   )
   more = dataclasses.replace(cfg, num_heads=3 * config.num_heads // 2)
   if arm == "dot_product":
@@ -239,7 +247,7 @@ def run(config: Config, workdir: str) -> Report:
   """Trains every arm on every task, and the language models."""
   del workdir  # minutes in all: nothing is worth saving before the end
   tasks = {name: _task(config, name) for name in config.tasks}
-  steps, models = language.train(config.language, config.seed)
+  steps, models = byte_models.train(config.language, config.seed)
   return findings.report(
     findings.Found(
       tasks=tasks,
