@@ -58,6 +58,26 @@ class MixersTest(chex.TestCase):
     chex.assert_trees_all_close(y_BTGD[:, 1:], means)
     chex.assert_trees_all_close(y_BTGD[:, 0], k_BTGD[:, 0] / 2)
 
+  @parameterized.parameters("rotary", "strassen")
+  def test_positions_enter_the_forms_that_can_turn(self, form):
+    fn, x_BTE = made(f"simplicial_{form}")
+    without, _ = made(f"simplicial_{form}", rotary=False)
+    shuffled = x_BTE[:, jnp.array([3, 1, 0, 4, 2, 5])]
+    for mixer, same in ((fn, False), (without, True)):
+      last, other = (mixer(x, POSITIONS)[:, -1] for x in (x_BTE, shuffled))
+      self.assertEqual(bool(jnp.allclose(last, other, atol=1e-5)), same)
+
+  def test_normalised_keys_have_no_length(self):
+    x_key, init_key = jax.random.split(jax.random.key(0))
+    x_BTE = jax.random.normal(x_key, (2, 6, 8))
+    mixer = mixers.SimplicialMixer(num_heads=2)
+    params = mixer.init(init_key, x_BTE, POSITIONS)
+    scaled = jax.tree.map(lambda x: x, params)
+    for name in ("query", "key_1", "key_2"):
+      scaled["params"][name] = {"kernel": 7 * params["params"][name]["kernel"]}
+    y, same = (mixer.apply(p, x_BTE, POSITIONS) for p in (params, scaled))
+    chex.assert_trees_all_close(y, same, atol=1e-4)
+
   def test_key_heads_shrink_the_key_and_value_kernels(self):
     x_BTE = jnp.zeros((1, 3, 16))
     mixer = mixers.Softmax(num_heads=4, num_key_heads=2)

@@ -36,9 +36,15 @@ class TransformerTest(chex.TestCase):
     chex.assert_trees_all_close(logits[:, :4], other[:, :4], atol=1e-6)
     self.assertGreater(jnp.abs(logits - other)[:, 4:].min(axis=-1).max(), 1e-4)
 
-  @parameterized.parameters(None, 0, 1, 3)
-  def test_scanned_layers_are_the_same_function(self, gated_from):
-    config = dataclasses.replace(SMALL, gated_from=gated_from)
+  @parameterized.parameters(
+    dict(),
+    dict(gated_from=0),
+    dict(gated_from=1),
+    dict(gated_from=3),
+    dict(num_layers=4, gated_from=2, mixer="simplicial", mixer_every=2),
+  )
+  def test_scanned_layers_are_the_same_function(self, **changes):
+    config = dataclasses.replace(SMALL, **changes)
     model, params, tokens_BT = made(config)
     scanned, _, _ = made(config, scan_layers=True)
     params = open_gates(params)
@@ -51,6 +57,28 @@ class TransformerTest(chex.TestCase):
         scanned.apply(stacked, tokens_BT, active_layers=active),
         atol=1e-5,
       )
+
+  def test_every_nth_layer_has_the_mixer(self):
+    _, params, _ = made(num_layers=4, mixer="simplicial", mixer_every=2)
+    names = {i: params["params"][f"layer_{i}"]["mixer"] for i in range(4)}
+    simplicial = [i for i, mixer in names.items() if "key_2" in mixer]
+    self.assertEqual(simplicial, [1, 3])
+
+  def test_windows_are_those_of_the_mixer(self):
+    model, params, tokens_BT = made(
+      num_layers=1, mixer="simplicial", windows=(1, 2)
+    )
+    other_BT = tokens_BT.at[:, 2].add(1) % 11
+    logits, other = (model.apply(params, x) for x in (tokens_BT, other_BT))
+    changed_T = jnp.abs(logits - other).max((0, 2)) > 1e-6
+    self.assertEqual(changed_T.tolist(), [t in (2, 3) for t in range(7)])
+
+  def test_an_output_of_zero_leaves_the_residual_stream(self):
+    settings = dict(mixer="simplicial", num_layers=1, zero_mixer_output=True)
+    _, params, _ = made(**settings)
+    mixer = params["params"]["layer_0"]["mixer"]
+    self.assertEqual(jnp.abs(mixer["out"]["kernel"]).max(), 0)
+    self.assertGreater(jnp.abs(mixer["value_1"]["kernel"]).max(), 0)
 
   def test_depth_does_not_lengthen_a_scanned_program(self):
     def lines(num_layers):
@@ -137,7 +165,10 @@ class TransformerTest(chex.TestCase):
     )
 
   @parameterized.parameters(
-    (dict(mixer="linear"), r"mixer='linear' is not one of \['nope', 'softmax'"),
+    (
+      dict(mixer="linear"),
+      r"mixer='linear' is not one of \['nope', 'simplicial'",
+    ),
     (dict(feed_forward="tanh"), r"feed_forward='tanh' is not one of \['gelu'"),
     (dict(dtype="int8"), r"dtype='int8' is not one of \['bfloat16'"),
     (dict(width=30), "width=30 is not a multiple of num_heads=4"),
@@ -146,6 +177,23 @@ class TransformerTest(chex.TestCase):
     (dict(num_layers=-1), "num_layers=-1 is not at least 0"),
     (dict(gated_from=-1), "gated_from=-1 is not at least 0"),
     (dict(vocab_size=0), "vocab_size=0 is not at least 1"),
+    (dict(mixer_every=0), "mixer_every=0 is not at least 1"),
+    (
+      dict(scan_layers=True, mixer_every=3),
+      "num_layers=4 is not a multiple of mixer_every=3",
+    ),
+    (
+      dict(windows=(4, 4)),
+      r"windows=\(4, 4\) is neither empty nor 1 of .* mixer='softmax' takes",
+    ),
+    (
+      dict(mixer="simplicial", windows=(0, 4)),
+      r"windows=\(0, 4\) is neither empty nor 2 of at least 1, which",
+    ),
+    (
+      dict(zero_mixer_output=True),
+      "zero_mixer_output=True needs a simplicial mixer, not 'softmax'",
+    ),
     (dict(mup_base_width=0), "mup_base_width=0 is not at least 1"),
   )
   def test_wrong_configs_are_named(self, changes, message):

@@ -8,9 +8,10 @@ from simplex.kernels.backend import Backend
 
 def forward(q_BTHD, k_BSGD, v_BSGD, segments_BS, *, scale, causal, window):
   num_groups = q_BTHD.shape[2] // k_BSGD.shape[2]
-  k_BSHD = jnp.repeat(k_BSGD, num_groups, axis=2).astype(jnp.float32)
-  v_BSHD = jnp.repeat(v_BSGD, num_groups, axis=2).astype(jnp.float32)
-  q_BTHD = scale * q_BTHD.astype(jnp.float32)
+  dtype = jnp.promote_types(q_BTHD.dtype, jnp.float32)
+  k_BSHD = jnp.repeat(k_BSGD, num_groups, axis=2).astype(dtype)
+  v_BSHD = jnp.repeat(v_BSGD, num_groups, axis=2).astype(dtype)
+  q_BTHD = scale * q_BTHD.astype(dtype)
   logits_BHTS = jnp.einsum("BTHD,BSHD->BHTS", q_BTHD, k_BSHD)
   T, S = logits_BHTS.shape[2:]
   visible_BHTS = visible(T, S, segments_BS, causal, window)

@@ -3,16 +3,19 @@
 A backend made by `make` is given `forward` and `backward` of a smaller op:
 
   forward(q_BTHC, k1_BSGC, v1_BSGD, k2_BRGD, v2_BRGD, *segments,
-          product, scale, spans) -> out_BTHD, lse_BTH
+          product, scale, spans) -> out_BTHD, lse_BTH, both float32
   backward(q_BTHC, k1_BSGC, v1_BSGD, k2_BRGD, v2_BRGD, *segments,
            lse_BTH, delta_BTH, d_out_BTHD,
            product, scale, spans) -> gradients of the first five
 
 in which C is N D, the terms of `forms`; the first window is not longer than the
-second; `segments` is BT, BS, BR, or three times None; lse is finite, 0 for rows
-that see nothing. The gradient of the logits is `P (dP - delta)`, with P =
-exp(logits - lse) over the visible pairs and dP = (d_out * v1) . v2. Gradients
-may be in float32; they are cast here.
+second; `segments` is BT, BS, BR, or three times None. Rows that see nothing
+have an lse of -inf out of `forward` and of 0 into `backward`.
+
+The gradient of the logits is `P (dP - delta)`, with P = exp(logits - lse) over
+the visible pairs and dP = (d_out * v1) . v2. That difference is why the output
+is float32 until here: where one pair has all the weight, nothing but rounding
+would be left of it. Gradients may be float32 too; they are cast here.
 """
 
 from collections.abc import Callable
@@ -38,15 +41,15 @@ def make(
     arrays = _first_axis_short(arrays, spans)
     static = _settings(form, scale, spans)
     out_BTHD, lse_BTH = forward(*_terms(form, arrays), **static)
-    return (out_BTHD, lse_BTH), (arrays, out_BTHD, lse_BTH)
+    residuals = arrays, out_BTHD, lse_BTH
+    return (out_BTHD.astype(arrays[0].dtype), lse_BTH), residuals
 
   def whole_backward(residuals, d_outs, *, form, scale, spans):
     form = _form(form, spans)
     arrays, out_BTHD, lse_BTH = residuals
     d_out_BTHD, d_lse_BTH = d_outs
-    product = out_BTHD.astype(jnp.float32) * d_out_BTHD.astype(jnp.float32)
     # The gradient of lse with respect to the logits is P.
-    delta_BTH = product.sum(-1) - d_lse_BTH
+    delta_BTH = (out_BTHD * d_out_BTHD).sum(-1) - d_lse_BTH
     d_q, d_k1, *d_rest = backward(
       *_terms(form, arrays),
       jnp.where(lse_BTH == -jnp.inf, 0, lse_BTH),
@@ -56,7 +59,7 @@ def make(
     )
     d_q = _transpose(form.left, arrays[0], d_q)
     d_k1 = _transpose(form.right, arrays[1], d_k1)
-    d_arrays = (x.astype(out_BTHD.dtype) for x in (d_q, d_k1, *d_rest))
+    d_arrays = (x.astype(arrays[0].dtype) for x in (d_q, d_k1, *d_rest))
     return (*_first_axis_short(tuple(d_arrays), spans), None, None, None)
 
   return Backend(whole_forward, whole_backward, unsupported, partitionable)

@@ -103,7 +103,7 @@ def forward(q_BTHC, k1, v1, k2, v2, *segments, product, scale, spans):
     top, total, out = _over_tiles(tiling, one, two, n, add, start)
     some = jnp.where(total > 0, total, 1)
     lse = jnp.where(total > 0, top + jnp.log(some), -jnp.inf)
-    return (out / some[..., None]).astype(v1.dtype), lse
+    return out / some[..., None], lse
 
   out, lse = jax.lax.map(block, (jnp.arange(tiling.num_blocks), blocks))
   return _unblocked(out, T), _unblocked(lse, T)
