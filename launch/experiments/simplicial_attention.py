@@ -72,24 +72,27 @@ class Config:
   tasks: tuple[str, ...] = findings.TASKS
   arms: tuple[str, ...] = tuple(findings.ARMS)
   match3: Task = Task(
-    match3.Config(modulus=19, facts=6, fewest=2, short=0.3, single=0.5),
-    num_steps=3200,
+    match3.Config(modulus=23, facts=8, fewest=2, short=0.3, single=0.5),
+    num_steps=2800,
     position_std=0.02,
   )
   function: Task = Task(functions.Config(values=12), num_steps=600)
   permutation: Task = Task(
-    functions.Config(values=6, permutations=True), num_steps=600
+    functions.Config(values=6, permutations=True), num_steps=800
   )
-  relation: Task = Task(relations.Config(nodes=4), num_steps=1000)
+  relation: Task = Task(
+    relations.Config(nodes=4), num_steps=1200, batch_size=64
+  )
   quotient: Task = Task(
-    relations.Config(nodes=4, quotient=True), num_steps=1000
+    relations.Config(nodes=4, quotient=True), num_steps=1200, batch_size=64
   )
-  width: int = 32  # E
+  width: int = 16  # E
   num_heads: int = 8  # H of the 2-simplicial arms
   head_width: int = 8  # D
   local_window: int = 4  # keys that the arm `local` sees, the question included
   num_seeds: int = 5
-  at_once: int = 3  # seeds that a device trains together
+  at_once: int = 1  # seeds that a device trains together
+  implementation: str | None = "reference"  # of the op, in the tasks
   evals: int = 8  # during training
   test_examples: int = 1000
   optimizer: optimizers.Config = optimizers.Config(
@@ -183,6 +186,7 @@ def paper() -> Config:
     head_width=16,
     num_seeds=8,
     at_once=8,
+    implementation=None,
     language=byte_models.Config(
       model=transformer.Config(
         width=width,
@@ -229,6 +233,7 @@ def model(config: Config, task: str, arm: str) -> classifier.Config:
     mixer="nope",
     scale=None,
     position_std=setting.position_std,
+    implementation=config.implementation,
   )
   more = dataclasses.replace(cfg, num_heads=3 * config.num_heads // 2)
   if arm == "dot_product":

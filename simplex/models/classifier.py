@@ -27,6 +27,8 @@ class Config:
     mixer: a key of `mixers.MIXERS`.
     windows: of the mixer; empty is all positions.
     scale: factor of the logits of the mixer; None is `1 / sqrt(D)`.
+    implementation: of a simplicial mixer; None is the best for the device. For
+      a few short sequences on a CPU, "reference" is.
     causal: whether a position sees itself and its past alone.
     feed_forward: a key of `layers.FEED_FORWARDS`.
     features: hidden width of the feed-forward layers; 0 is none.
@@ -45,6 +47,7 @@ class Config:
   mixer: str = "simplicial"
   windows: tuple[int, ...] = ()
   scale: float | None = 1.0
+  implementation: str | None = None
   causal: bool = True
   feed_forward: str = "gelu"
   features: int = 0
@@ -114,7 +117,13 @@ class Classifier(nn.Module):
   def _layer(self, x_BTE, i):
     cfg = self.config
     Q = cfg.num_queries if i == cfg.num_layers - 1 else None
-    simplicial = cfg.mixer.startswith("simplicial")
+    options = {}
+    if cfg.mixer.startswith("simplicial"):
+      # How many pairs match is in the size of the output.
+      options = {
+        "normalize_output": False,
+        "implementation": cfg.implementation,
+      }
     mixer = mixers.MIXERS[cfg.mixer](
       num_heads=cfg.num_heads,
       head_width=cfg.head_width,
@@ -124,8 +133,7 @@ class Classifier(nn.Module):
       causal=cfg.causal,
       num_queries=Q,
       name=f"mixer_{i}",
-      # How many pairs match is in the size of the output.
-      **({"normalize_output": False} if simplicial else {}),
+      **options,
     )
     norm = lambda name: nn.RMSNorm(name=f"{name}_norm_{i}")
     positions_BT = jnp.arange(x_BTE.shape[1])[None]

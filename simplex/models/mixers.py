@@ -98,6 +98,7 @@ class SimplicialMixer(nn.Module):
     head_width: D; None is E / H.
     num_queries: how many of the last positions read the others, which are then
       all that is returned; None is all.
+    implementation: of the op; None is the best for the device.
     dtype: of the activations; parameters are float32.
   """
 
@@ -113,6 +114,7 @@ class SimplicialMixer(nn.Module):
   causal: bool = True
   head_width: int | None = None
   num_queries: int | None = None
+  implementation: str | None = None
   dtype: str = "float32"
 
   @nn.compact
@@ -143,6 +145,7 @@ class SimplicialMixer(nn.Module):
       scale=self.scale,
       causal=self.causal,
       segments_BS=segments_BT,
+      implementation=self.implementation,
     )
     kernel_init = nn.initializers.lecun_normal()
     if self.zero_output:
