@@ -109,7 +109,7 @@ def lines(
       _end_labels(axes, ends)
 
   about = f"{ylabel or 'Values'} against {xlabel or 'x'}"
-  return _figure(title, caption, curves, about, 3.6, draw)
+  return picture(title, caption, curves, about, 3.6, draw)
 
 
 def bars(
@@ -169,7 +169,7 @@ def bars(
   row = 0.36 if crowded else 0.16 + 0.18 * len(curves)
   height = 1.2 + 0.1 * len(curves) + row * len(groups)
   about = f"{value_label or 'Values'} for {', '.join(groups)}"
-  return _figure(title, caption, curves, about, height, draw)
+  return picture(title, caption, curves, about, height, draw)
 
 
 def byte_images(
@@ -217,7 +217,7 @@ def byte_images(
 
   about = f"Bytes as pixels, in pictures named {', '.join(labels)}"
   height = sum(heights) + 0.3 * len(grids) + 0.6
-  return _figure(title, caption, curves, about, height, draw)
+  return picture(title, caption, curves, about, height, draw)
 
 
 def text_samples(
@@ -244,7 +244,7 @@ def text_samples(
   return Table(title, ("source", "bytes"), rows, caption, monospace=True)
 
 
-def _figure(title, caption, curves, about, height, draw) -> Figure:
+def picture(title, caption, curves, about, height, draw) -> Figure:
   if not curves:
     raise ValueError(f"figure {title!r} is empty; give it at least one series")
   svg = _draw(draw, height)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -42,5 +43,28 @@ def from_sampler(sample: Callable[[Key], Batch], batch_size: int) -> Source:
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     batch = jax.vmap(sample)(jax.random.split(key, batch_size))
     return batch, state._replace(step=state.step + 1)
+
+  return Source(init, next_batch)
+
+
+def from_batches(batches: Batch) -> Source:
+  """A source of batches that were made before, for runs that share them.
+
+  The state is the number of batches drawn so far; after the last one they are
+  repeated from the first.
+
+  Args:
+    batches: arrays whose leading axis runs over the batches.
+  """
+  arrays = jax.tree.leaves(batches)
+  chex.assert_equal_shape_prefix(arrays, 1)
+  count = arrays[0].shape[0]
+
+  def init(key):
+    del key
+    return jnp.zeros((), jnp.int32)
+
+  def next_batch(step):
+    return jax.tree.map(lambda x: x[step % count], dict(batches)), step + 1
 
   return Source(init, next_batch)

@@ -19,7 +19,7 @@ class Softmax(nn.Module):
   """Multi-head softmax attention.
 
   Attributes:
-    num_heads: H; divides the width.
+    num_heads: H; divides the width, unless `head_width` is given.
     num_key_heads: G, which divides H; None is H.
     scale: factor of the logits; None is `1 / sqrt(D)`.
     rotary: whether queries and keys turn with their positions.
@@ -28,6 +28,9 @@ class Softmax(nn.Module):
       layers that copying what followed the last occurrence takes.
     windows: of the keys, one number; empty is all.
     causal: whether a position sees itself and its past alone.
+    head_width: D; None is E / H.
+    num_queries: how many of the last positions read the others, which are then
+      all that is returned; None is all.
     dtype: of the activations; parameters are float32.
   """
 
@@ -38,6 +41,8 @@ class Softmax(nn.Module):
   shift_keys: bool = False
   windows: tuple[int, ...] = ()
   causal: bool = True
+  head_width: int | None = None
+  num_queries: int | None = None
   dtype: str = "float32"
 
   @nn.compact
@@ -46,13 +51,13 @@ class Softmax(nn.Module):
   ) -> Array:
     heads = functools.partial(_heads, self, x_BTE)
     num_key_heads = self.num_key_heads or self.num_heads
-    q_BTHD = heads(self.num_heads, "query")
+    q_BTHD = _heads(self, _last(self, x_BTE), self.num_heads, "query")
     k_BTGD = heads(num_key_heads, "key")
     v_BTGD = heads(num_key_heads, "value")
     if self.shift_keys:
       k_BTGD = _mean_with_previous(k_BTGD, segments_BT)
     if self.rotary:
-      q_BTHD = layers.rotary(q_BTHD, positions_BT)
+      q_BTHD = layers.rotary(q_BTHD, _last(self, positions_BT))
       k_BTGD = layers.rotary(k_BTGD, positions_BT)
     y_BTHD = kernels.dot_product_attention(
       q_BTHD,
@@ -73,8 +78,11 @@ class SimplicialMixer(nn.Module):
   "rotary" (queries by twice their position) and "strassen". In the others, the
   windows and the causal mask are all that tells positions apart.
 
+  What the logits are made of, after norms and rotation, is sown as
+  "query_and_keys" into the collection "intermediates".
+
   Attributes:
-    num_heads: H; divides the width.
+    num_heads: H; divides the width, unless `head_width` is given.
     num_key_heads: G, which divides H; None is H. The paper has H / G = 64.
     scale: factor of the logits; None is `1 / sqrt(D)`.
     form: of the logits, a key of `forms.FORMS`.
@@ -82,10 +90,15 @@ class SimplicialMixer(nn.Module):
     normalize: whether queries, keys and the output of every head are divided
       by their root mean square, with learned gains; without, training is
       unstable (Clift et al. 2019, https://arxiv.org/abs/1909.00668).
+    normalize_output: False leaves the output out of that, and its size tells.
     zero_output: whether the output projection starts at 0, so that the mixer
       can be added to a trained model.
     windows: (w1, w2) of the two keys; empty is all.
     causal: whether a position sees itself and its past alone.
+    head_width: D; None is E / H.
+    num_queries: how many of the last positions read the others, which are then
+      all that is returned; None is all.
+    implementation: of the op; None is the best for the device.
     dtype: of the activations; parameters are float32.
   """
 
@@ -95,9 +108,13 @@ class SimplicialMixer(nn.Module):
   form: str = "trilinear"
   rotary: bool = True
   normalize: bool = True
+  normalize_output: bool = True
   zero_output: bool = False
   windows: tuple[int, ...] = ()
   causal: bool = True
+  head_width: int | None = None
+  num_queries: int | None = None
+  implementation: str | None = None
   dtype: str = "float32"
 
   @nn.compact
@@ -106,15 +123,17 @@ class SimplicialMixer(nn.Module):
   ) -> Array:
     heads = functools.partial(_heads, self, x_BTE)
     num_key_heads = self.num_key_heads or self.num_heads
-    turns = TURNS.get(self.form) if self.rotary else None
-    keys = []
-    for i, name in enumerate(("query", "key_1", "key_2")):
-      x_BTHD = heads(num_key_heads if i else self.num_heads, name)
-      x_BTHD = self._norm(x_BTHD, name)
-      if turns:
-        x_BTHD = layers.rotary(x_BTHD, turns[i] * positions_BT)
-      keys.append(x_BTHD)
-    q_BTHD, k1_BTGD, k2_BTGD = keys
+    q_BTHD = _heads(self, _last(self, x_BTE), self.num_heads, "query")
+    q_BTHD = self._norm(q_BTHD, "query")
+    k1_BTGD = self._norm(heads(num_key_heads, "key_1"), "key_1")
+    k2_BTGD = self._norm(heads(num_key_heads, "key_2"), "key_2")
+    if self.rotary and self.form in TURNS:
+      by_query, by_key_1, by_key_2 = TURNS[self.form]
+      last_BT = _last(self, positions_BT)
+      q_BTHD = layers.rotary(q_BTHD, by_query * last_BT)
+      k1_BTGD = layers.rotary(k1_BTGD, by_key_1 * positions_BT)
+      k2_BTGD = layers.rotary(k2_BTGD, by_key_2 * positions_BT)
+    self.sow("intermediates", "query_and_keys", (q_BTHD, k1_BTGD, k2_BTGD))
     y_BTHD = kernels.simplicial_attention(
       q_BTHD,
       k1_BTGD,
@@ -126,11 +145,14 @@ class SimplicialMixer(nn.Module):
       scale=self.scale,
       causal=self.causal,
       segments_BS=segments_BT,
+      implementation=self.implementation,
     )
     kernel_init = nn.initializers.lecun_normal()
     if self.zero_output:
       kernel_init = nn.initializers.zeros
-    return _out(self, x_BTE, self._norm(y_BTHD, "out"), kernel_init)
+    if self.normalize_output:
+      y_BTHD = self._norm(y_BTHD, "out")
+    return _out(self, x_BTE, y_BTHD, kernel_init)
 
   def _norm(self, x_BTHD, name):
     if not self.normalize:
@@ -143,19 +165,25 @@ TURNS = {"rotary": (2, 1, 1), "strassen": (1, 1, 1)}
 
 
 def _heads(mixer, x_BTE, num_heads, name):
-  """A projection of the input to heads of width E / H."""
+  """A projection of the input to heads."""
   B, T, E = x_BTE.shape
-  D = E // mixer.num_heads
+  D = mixer.head_width or E // mixer.num_heads
   dense = nn.Dense(num_heads * D, use_bias=False, dtype=mixer.dtype, name=name)
   return dense(x_BTE).reshape(B, T, num_heads, D)
 
 
+def _last(mixer, x_BT):
+  """The positions that ask."""
+  return x_BT if mixer.num_queries is None else x_BT[:, -mixer.num_queries :]
+
+
 def _out(mixer, x_BTE, y_BTHD, kernel_init):
-  B, T, E = x_BTE.shape
+  E = x_BTE.shape[-1]
+  B, T, H, D = y_BTHD.shape
   dense = nn.Dense(
     E, use_bias=False, dtype=mixer.dtype, kernel_init=kernel_init, name="out"
   )
-  return dense(y_BTHD.reshape(B, T, E))
+  return dense(y_BTHD.reshape(B, T, H * D))
 
 
 def _mean_with_previous(k_BTGD, segments_BT):

@@ -31,5 +31,20 @@ class FromSamplerTest(chex.TestCase):
       source(0)
 
 
+class FromBatchesTest(chex.TestCase):
+  def test_batches_come_in_their_order_and_begin_again(self):
+    source = sources.from_batches({"x": np.arange(6).reshape(3, 2)})
+    state = source.init(jax.random.key(0))
+    drawn = []
+    for _ in range(4):
+      batch, state = source.next(state)
+      drawn.append(batch["x"].tolist())
+    self.assertEqual(drawn, [[0, 1], [2, 3], [4, 5], [0, 1]])
+
+  def test_unequal_numbers_of_batches_are_refused(self):
+    with self.assertRaises(AssertionError):
+      sources.from_batches({"x": np.zeros((2, 1)), "y": np.zeros((3, 1))})
+
+
 if __name__ == "__main__":
   absltest.main()
