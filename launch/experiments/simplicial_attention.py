@@ -11,7 +11,8 @@ python -m launch.run --experiment=simplicial_attention \
 
 Default: 15 minutes on two CPU cores. Expected: 2-simplicial attention at about
 99 % on Match3 and function composition, where dot-product attention is at 61 %
-and 12 %; relations are not solved in these steps; no lead in bits per byte of a small language model.
+and 12 %; relations are not solved in these steps; no lead in bits per byte of
+a small language model.
 
 Also: Match3 solved by weights that are written by hand, and the paper's scaling
 exponents from its Table 2.
