@@ -48,6 +48,62 @@ class Config:
   )
 
 
+def tiny() -> Config:
+  """Seconds; shows that everything runs."""
+  return Config(
+    model=dataclasses.replace(
+      Config().model,
+      width=16,
+      num_layers=1,
+      mixer_every=1,
+      windows=(2, 4),
+    ),
+    wider=16,
+    local_window=4,
+    context=8,
+    batch_size=4,
+    num_steps=2,
+    eval_every=1,
+    eval_windows=4,
+    num_seeds=2,
+  )
+
+
+def paper() -> Config:
+  """A dense model of about the paper's smallest active size, for a pod.
+
+  The paper has mixtures of experts of 1 B to 3.5 B active parameters, every
+  fourth layer 2-simplicial with windows (512, 32) and 64 query heads to a key
+  head (AdamW, peak 4e-3, decay 0.0125, 4000 warm-up steps, cosine); its data
+  and its number of tokens are not published.
+  """
+  width = 2048
+  return Config(
+    model=transformer.Config(
+      width=width,
+      num_layers=20,
+      num_heads=64,
+      num_key_heads=1,
+      mixer="simplicial",
+      mixer_every=4,
+      windows=(512, 32),
+      feed_forward="swiglu",
+      scan_layers=True,
+      dtype="bfloat16",
+    ),
+    wider=width,
+    local_window=512,
+    context=8192,
+    batch_size=512,
+    num_steps=100_000,
+    eval_every=5000,
+    eval_windows=2048,
+    optimizer=optimizers.Config(
+      learning_rate=4e-3, warmup_steps=4000, weight_decay=0.0125
+    ),
+  )
+
+
 def train(
   cfg: Config, seed: int
 ) -> tuple[np.ndarray, dict[str, tuple[int, np.ndarray]]]:

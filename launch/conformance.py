@@ -106,7 +106,8 @@ def rows_of(op: str, case: str, dtype: str) -> Iterator[dict]:
   package = f"simplex.kernels.{op}"
   static = dict(OPS[op].cases[case].static)
   floats, segments = _arrays(OPS[op], OPS[op].cases[case], dtype)
-  exact = _exact(package, floats, segments, static)
+  forward = importlib.import_module(f"{package}.reference").forward
+  exact = in_float64(lambda *xs: forward(*xs, *segments, **static)[0], *floats)
   for name in backend.available(package):
     call = lambda *xs, name=name: backend.call(
       package, name, *xs, *segments, **static
@@ -149,16 +150,14 @@ def relative_errors(found: Any, exact: Any) -> tuple[float, float]:
   )
 
 
-def _exact(package, floats, segments, static):
-  """Values and gradients of the reference in float64, on the host."""
-  forward = importlib.import_module(f"{package}.reference").forward
-  call = lambda *xs: forward(*xs, *segments, **static)[0]
+def in_float64(op: Callable, *floats: Array):
+  """`value_and_grads` of an op that keeps float64, on the host."""
   with (
     jax.enable_x64(True),
     jax.default_device(jax.local_devices(backend="cpu")[0]),
   ):
     wide = [np.asarray(x, np.float64) for x in floats]
-    fn = jax.jit(functools.partial(value_and_grads, call))
+    fn = jax.jit(functools.partial(value_and_grads, op))
     return jax.tree.map(np.asarray, fn(*wide))
 
 

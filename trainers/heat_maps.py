@@ -54,19 +54,9 @@ def heat_maps(
   def draw(figure):
     row = figure.subplots(1, len(grids), sharey=True, squeeze=False)[0]
     top = max(grid.max() for grid in grids.values())
-    keep = np.arange(0, N, -(-N // _MOST_LABELS))
-    shown = [labels[i] for i in keep]
     for axes, (name, grid) in zip(row, grids.items(), strict=True):
-      picture = axes.imshow(grid, cmap="Blues", vmin=0, vmax=top)
-      axes.set_title(name, loc="left", fontsize=9.5, pad=3)
-      axes.set_xticks(keep, shown, rotation=90)
-      axes.set_yticks(keep, shown)
-      axes.tick_params(length=0)
-      axes.grid(visible=False)
+      picture = _panel(axes, name, grid, labels, marked, top)
       axes.set_xlabel(xlabel)
-      for y, x in np.argwhere(np.zeros((N, N)) if marked is None else marked):
-        frame = {"fc": "none", "ec": "#D55E00", "lw": 1.6}
-        axes.add_patch(_square(x, y, **frame))
     row[0].set_ylabel(ylabel)
     bar = figure.colorbar(picture, ax=row, shrink=0.8, pad=0.02)
     bar.set_label(value_label)
@@ -75,6 +65,23 @@ def heat_maps(
   about = f"{value_label or 'Values'} by {ylabel or 'row'} and "
   about += xlabel or "column"
   return figures.picture(title, caption, curves, about, 3.4, draw)
+
+
+def _panel(axes, name, grid, labels, marked, top):
+  """Draws one matrix; returns what a colour bar is made of."""
+  N = len(labels)
+  keep = np.arange(0, N, -(-N // _MOST_LABELS))
+  shown = [labels[i] for i in keep]
+  picture = axes.imshow(grid, cmap="Blues", vmin=0, vmax=top)
+  axes.set_title(name, loc="left", fontsize=9.5, pad=3)
+  axes.set_xticks(keep, shown, rotation=90)
+  axes.set_yticks(keep, shown)
+  axes.tick_params(length=0)
+  axes.grid(visible=False)
+  for y, x in np.argwhere(np.zeros((N, N)) if marked is None else marked):
+    frame = {"fc": "none", "ec": "#D55E00", "lw": 1.6}
+    axes.add_patch(_square(x, y, **frame))
+  return picture
 
 
 def _square(x: float, y: float, **look):

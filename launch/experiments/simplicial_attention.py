@@ -38,7 +38,7 @@ from simplex.analysis import match3 as by_hand, scaling
 from simplex.data import sources
 from simplex.data.composition import functions, match3, relations
 from simplex.losses import tokens
-from simplex.models import attended, classifier, transformer
+from simplex.models import attended, classifier
 from simplex.types import Batch, Key, Source
 from trainers import optimizers, progress, scan
 from trainers.problem import Problem
@@ -142,38 +142,17 @@ def tiny() -> Config:
     hand_modulus=11,
     hand_length=6,
     hand_sequences=8,
-    language=byte_models.Config(
-      model=dataclasses.replace(
-        byte_models.Config().model,
-        width=16,
-        num_layers=1,
-        mixer_every=1,
-        windows=(2, 4),
-      ),
-      wider=16,
-      local_window=4,
-      context=8,
-      batch_size=4,
-      num_steps=2,
-      eval_every=1,
-      eval_windows=4,
-      num_seeds=2,
-    ),
+    language=byte_models.tiny(),
   )
 
 
 def paper() -> Config:
-  """Tasks at published lengths, and a language model as the paper's on a pod.
+  """Tasks at published lengths, and a language model for a pod.
 
   The tasks have up to 64 facts (Kozachinskiy et al. 2025, appendix C); M is 73
   instead of 37, so that the facts of a negative example can be of different
-  pairs. The paper has mixtures of experts of 1 B to 3.5 B active parameters,
-  every fourth layer 2-simplicial with windows (512, 32) and 64 query heads to a
-  key head (AdamW, peak 4e-3, decay 0.0125, 4000 warm-up steps, cosine); its
-  data and its number of tokens are not published. This is a dense model of
-  about the smallest active size; it describes a run that we have not made.
+  pairs. It describes a run that we have not made.
   """
-  width = 2048
   return Config(
     match3=Task(
       match3.Config(modulus=73, facts=33, fewest=2, short=0.1, single=0.5),
@@ -190,30 +169,7 @@ def paper() -> Config:
     num_seeds=8,
     at_once=8,
     implementation=None,
-    language=byte_models.Config(
-      model=transformer.Config(
-        width=width,
-        num_layers=20,
-        num_heads=64,
-        num_key_heads=1,
-        mixer="simplicial",
-        mixer_every=4,
-        windows=(512, 32),
-        feed_forward="swiglu",
-        scan_layers=True,
-        dtype="bfloat16",
-      ),
-      wider=width,
-      local_window=512,
-      context=8192,
-      batch_size=512,
-      num_steps=100_000,
-      eval_every=5000,
-      eval_windows=2048,
-      optimizer=optimizers.Config(
-        learning_rate=4e-3, warmup_steps=4000, weight_decay=0.0125
-      ),
-    ),
+    language=byte_models.paper(),
   )
 
 

@@ -118,7 +118,7 @@ class Classifier(nn.Module):
     cfg = self.config
     Q = cfg.num_queries if i == cfg.num_layers - 1 else None
     options = {}
-    if cfg.mixer.startswith("simplicial"):
+    if mixers.is_simplicial(cfg.mixer):
       # How many pairs match is in the size of the output.
       options = {
         "normalize_output": False,

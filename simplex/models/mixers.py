@@ -210,6 +210,6 @@ MIXERS = {
 }
 
 
-def num_windows(name: str) -> int:
-  """How many windows the mixer of that name takes."""
-  return 2 if name.startswith("simplicial") else 1
+def is_simplicial(name: str) -> bool:
+  """Whether the mixer of that name has two key axes, and so two windows."""
+  return name.startswith("simplicial")

@@ -262,7 +262,7 @@ def _check_one_of(cfg, name, allowed):
 
 
 def _check_windows(cfg):
-  number = mixers.num_windows(cfg.mixer)
+  number = 2 if mixers.is_simplicial(cfg.mixer) else 1
   if (
     cfg.windows
     and len(cfg.windows) != number

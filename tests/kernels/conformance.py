@@ -8,7 +8,8 @@ with the batch axis.
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from launch import conformance
 
 
 def assert_matches(op, reference, *arrays, tol=1e-4):
@@ -58,18 +59,8 @@ def errors_to_float64(op, reference, *arrays):
 
   `reference` is a backend's forward function, which then runs in float64.
   """
-  out = value_and_grads(op, *arrays)
-  with jax.enable_x64(True):
-    wide = [jnp.asarray(np.asarray(x, np.float64)) for x in arrays]
-    exact = value_and_grads(lambda *xs: reference(*xs)[0], *wide)
-  return [_relative_error(*pair) for pair in zip(out, exact, strict=True)]
-
-
-def _relative_error(tree, exact):
-  error = lambda x, y: np.linalg.norm(x - y) / np.linalg.norm(y)
-  flat = lambda x: np.asarray(x, np.float64).ravel()
-  leaves = zip(jax.tree.leaves(tree), jax.tree.leaves(exact), strict=True)
-  return max(error(flat(x), flat(y)) for x, y in leaves)
+  exact = conformance.in_float64(lambda *xs: reference(*xs)[0], *arrays)
+  return conformance.relative_errors(value_and_grads(op, *arrays), exact)
 
 
 def value_and_grads(op, *arrays):
@@ -82,11 +73,7 @@ def value_and_grads(op, *arrays):
     return op(*(next(rest) if f else x for x, f in pairs))
 
   floats = [x for x, f in zip(arrays, is_float, strict=True) if f]
-  out, vjp = jax.vjp(of_floats, *floats)
-  # Exact in every dtype, so that no rounding of it is counted as an error.
-  quarters = lambda x: np.random.default_rng(9).integers(-8, 9, x.shape) / 4
-  noise = lambda x: jnp.asarray(quarters(x), x.dtype)
-  return out, vjp(jax.tree.map(noise, out))
+  return conformance.value_and_grads(of_floats, *floats)
 
 
 def make_mesh(sizes, names):

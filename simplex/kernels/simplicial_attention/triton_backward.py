@@ -49,10 +49,9 @@ def backward_q(
 
   Short keys are the outer loop here and tiles of K2 and V2 the inner one, so
   that dA and PV stay in accumulators for the whole long window; a tile that is
-  loaded feeds four products, twice as many as in the forward kernel, which is
-  enough to hide the load. The addends of d_k1 and d_v1 are private to the query
-  block, in `[J, SLOTS, D]` with J the first keys that the chunk sees: XLA sums
-  over the slots.
+  loaded feeds four products, twice as many as in the forward kernel. The
+  addends of d_k1 and d_v1 are private to the query block, in `[J, SLOTS, D]`
+  with J the first keys that the chunk sees: XLA sums over the slots.
   """
   PHASES: tl.constexpr = c.phases
   TERMS: tl.constexpr = c.TERMS
