@@ -311,13 +311,13 @@ def _spread(curve: Series) -> np.ndarray | None:
 
 def _curve(axes, i: int, name: str, curve: Series, dots: bool) -> tuple:
   """Draws one curve; returns its name, its last point and its colour."""
-  colour, dash = _COLOURS[i % 7], "" if dots else _DASHES[i // 7 % 3]
+  colour, dash = _COLOURS[i % 7], "none" if dots else _DASHES[i // 7 % 3]
   # Thinned for the page; the CSV keeps every point.
   N = len(curve.x)
   keep = np.unique(np.linspace(0, N - 1, min(N, _MOST_POINTS)).astype(int))
   x_N, y_N, low_N, high_N = (None if c is None else c[keep] for c in curve)
   marker = "o" if dots or N < 3 else None
-  axes.plot(x_N, y_N, dash, color=colour, label=name, marker=marker, ms=4)
+  axes.plot(x_N, y_N, ls=dash, color=colour, label=name, marker=marker, ms=4)
   if low_N is not None and high_N is not None:
     axes.fill_between(x_N, low_N, high_N, color=colour, alpha=0.16, lw=0)
   finite = np.isfinite(y_N)

@@ -91,7 +91,7 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
       if row.get("implementation") == name
     )
     if points:
-      series[name] = Series(*zip(*points, strict=True))
+      series[name.replace("_", " ")] = Series(*zip(*points, strict=True))
   if not series:
     return []
   peak, bandwidth = roof()

@@ -146,6 +146,16 @@ class FiguresTest(chex.TestCase):
     found = subprocess.check_output(command, cwd=root, text=True)
     self.assertEqual(found.strip(), "False")
 
+  def test_points_are_not_joined(self):
+    def strokes(**settings):
+      svg = figures.lines("T", {"a": ([1, 2, 3], [1, 3, 2])}, **settings).svg
+      colour = figures._COLOURS[0].lower()
+      drawn = re.findall(r'<path d="[^"]*" clip-path[^>]*>', svg)
+      return [path for path in drawn if colour in path.lower()]
+
+    self.assertNotEmpty(strokes())
+    self.assertEmpty(strokes(points=("a",)))
+
 
 if __name__ == "__main__":
   absltest.main()
