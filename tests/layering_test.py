@@ -29,6 +29,7 @@ OWNERS = {
   "triton": "simplex/kernels",
   "matplotlib": "trainers",
   "orbax": "trainers",
+  "sklearn": "trainers",
   "tensorboardX": "trainers",
   "absl.app": "launch",
   "absl.flags": "launch",
