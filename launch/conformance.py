@@ -48,15 +48,23 @@ class Case(NamedTuple):
 
 
 class Op(NamedTuple):
-  """How many keys and values an op takes, segments, and its cases."""
+  """How many keys and values an op takes, segments, and its cases.
+
+  An op with gates has the logs of those of each query head after its values.
+  """
 
   num_keys: int
   num_segments: int
   cases: Mapping[str, Case]
+  has_gates: bool = False
 
 
 def _causal(window: int | None = None) -> dict[str, Any]:
   return {"scale": 0.125, "causal": True, "window": window}
+
+
+def _forgetting(window: int = 200) -> dict[str, Any]:
+  return {"scale": 0.125, "window": window, "prune": None}
 
 
 def _spans(w1: int, w2: int, form: str = "trilinear") -> dict[str, Any]:
@@ -72,6 +80,19 @@ OPS = {
       "causal": Case(_causal()),
       "window": Case(_causal(33), T=96, H=4, G=4, D=128),
       "segments": Case(_causal(), segments=True),
+    },
+  ),
+  "forgetting_attention": Op(
+    num_keys=2,
+    num_segments=1,
+    has_gates=True,
+    cases={
+      "causal": Case(_forgetting()),
+      "window": Case(_forgetting(33), T=96, H=4, G=4, D=128),
+      "concentrated": Case(_forgetting(), magnitude=2.0),
+      "segments": Case(_forgetting(), segments=True),
+      "one key head": Case(_forgetting(), B=1, S=200, G=1, D=128),
+      "odd": Case(_forgetting(), T=65, S=129, H=2, G=1, D=16),
     },
   ),
   "simplicial_attention": Op(
@@ -170,6 +191,9 @@ def _arrays(op: Op, case: Case, dtype: str):
     jnp.asarray(case.magnitude * rng.normal(size=shape), dtype)
     for shape in (query, *[key] * op.num_keys)
   ]
+  if op.has_gates:
+    logits_BSH = rng.normal(2, 1, size=(case.B, case.S, case.H))
+    floats.append(jax.nn.log_sigmoid(jnp.asarray(logits_BSH, jnp.float32)))
   if not case.segments:
     return floats, [None] * op.num_segments
   segments_S = np.arange(case.S) // 50
