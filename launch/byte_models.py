@@ -39,7 +39,7 @@ class Config:
   local_window: int = 32
   context: int = 64
   batch_size: int = 16
-  num_steps: int = 300
+  num_steps: int = 200
   eval_every: int = 50
   eval_windows: int = 64
   num_seeds: int = 3
