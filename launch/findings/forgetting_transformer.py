@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainers import figures, heat_maps
+from trainers import claims, figures, heat_maps
 from trainers.figures import Series
-from trainers.intervals import Interval, interval
+from trainers.intervals import interval
 from trainers.reports import Claim, Figure, Report, Table
 
 MAIN = {
@@ -155,26 +155,6 @@ def rise(found: Found, arm: str) -> np.ndarray:
   return late - bits[:, found.context // 2 : found.context].mean(1)
 
 
-def _claim(text: str, values, holds, **kwargs) -> Claim:
-  ours = interval(values)
-  return Claim(
-    text,
-    ours=ours.mean,
-    interval=None if np.isnan(ours.low) else (ours.low, ours.high),
-    holds=bool(holds(ours)),
-    **kwargs,
-  )
-
-
-def _highest(x: Interval) -> float:
-  """The upper end; of a single seed, its value."""
-  return x.mean if np.isnan(x.high) else x.high
-
-
-def _lowest(x: Interval) -> float:
-  return x.mean if np.isnan(x.low) else x.low
-
-
 def _size(found: Found, arm: str) -> str:
   return f"{found.arms[arm].parameters:,} parameters, {found.steps} steps"
 
@@ -187,11 +167,11 @@ def _ratio(better: str, worse: str) -> str:
 
 
 def _lower_claim(found: Found, better: str, worse: str) -> Claim:
-  return _claim(
+  return claims.measured(
     f"{ARMS[better]} needs fewer bits than {ARMS[worse]} at the length of "
     "training: the difference",
     trained(found, better) - trained(found, worse),
-    lambda x: _highest(x) < 0,
+    lambda x: x.high < 0,
     unit="bits/byte",
     paper=_ratio(better, worse),
     size=_size(found, better),
@@ -211,7 +191,7 @@ def _order_claims(found: Found) -> list[Claim]:
 
 def _length_claims(found: Found) -> list[Claim]:
   times = next(iter(found.arms.values())).bits.shape[1] // found.context
-  claims = []
+  made = []
   for arm in MAIN:
     if arm not in found.arms or arm == "nope":
       continue
@@ -220,10 +200,10 @@ def _length_claims(found: Found) -> list[Claim]:
     if not forgets:
       text = f"loses more than {FLAT} bits at {times} times the length"
     holds = lambda x, forgets=forgets: (
-      _highest(x) < FLAT if forgets else _lowest(x) > FLAT
+      x.high < FLAT if forgets else x.low > FLAT
     )
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"{ARMS[arm]} {text}: the rise in bits per byte",
         rise(found, arm),
         holds,
@@ -234,7 +214,7 @@ def _length_claims(found: Found) -> list[Claim]:
         size=_size(found, arm),
       )
     )
-  return claims
+  return made
 
 
 def _ablation_claims(found: Found) -> list[Claim]:
@@ -251,20 +231,20 @@ def _pruning_claims(arm: str, pruned: Pruned) -> list[Claim]:
   at = int(np.abs(pruned.log_epsilon + 10).argmin())
   size = f"{pruned.length} positions, blocks of {pruned.block}"
   return [
-    _claim(
+    claims.measured(
       f"{ARMS[arm]}: leaving out what is forgotten spares more than half of "
       "the blocks, by the published rule",
       100 * pruned.skipped[:, at],
-      lambda x: _lowest(x) > 50,
+      lambda x: x.low > 50,
       unit="%",
       paper="about 70 % of attention FLOPs",
       size=size,
     ),
-    _claim(
+    claims.measured(
       f"{ARMS[arm]}: the same by walking back with the normaliser, at the "
       "blocks of the kernel",
       100 * pruned.online,
-      lambda x: _lowest(x) > 50,
+      lambda x: x.low > 50,
       unit="%",
       paper="not in the paper",
       size=size,
