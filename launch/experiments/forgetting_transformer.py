@@ -55,6 +55,7 @@ ARMS = {
   "nope_pro": {"mixer": "nope_pro"},
   "with_rope": _pro(also="rotary"),
 }
+DEFAULT = tuple(x for x in ARMS if x not in ("independent", "with_rope"))
 DATA_DEPENDENT = ("fox", "fox_pro")  # gates that are looked at
 
 
@@ -87,7 +88,7 @@ class Config:
   seed: int = 0
   data: texts.Config = texts.Config()
   corpus: str = "prose"
-  arms: tuple[str, ...] = tuple(ARMS)
+  arms: tuple[str, ...] = DEFAULT
   model: transformer.Config = transformer.Config(
     width=64,
     num_layers=2,
@@ -101,11 +102,11 @@ class Config:
   eval_context: int = 1024
   eval_windows: int = 64
   batch_size: int = 16
-  num_seeds: int = 3
+  num_seeds: int = 4
   train: loop.Config | None = None
-  num_steps: int = 700
+  num_steps: int = 500
   optimizer: optimizers.Config = optimizers.Config(
-    learning_rate=3e-3, warmup_steps=70, weight_decay=0.1, b2=0.95
+    learning_rate=3e-3, warmup_steps=50, weight_decay=0.1, b2=0.95
   )
   passage: int = 48
   prune_windows: int = 4
