@@ -163,7 +163,8 @@ def relative_errors(found: Any, exact: Any) -> tuple[float, float]:
 
   def error(x, y):
     x, y = (np.asarray(z, np.float64) for z in (x, y))
-    return float(np.linalg.norm(x - y) / np.linalg.norm(y))
+    # Where the exact value is 0, so must be the other.
+    return float(np.linalg.norm(x - y) / (np.linalg.norm(y) or 1.0))
 
   return tuple(
     max(map(error, jax.tree.leaves(xs), jax.tree.leaves(ys)))

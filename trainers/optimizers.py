@@ -8,13 +8,17 @@ import optax
 
 OPTIMIZERS = {
   "adamw": lambda rate, cfg: optax.adamw(
-    rate, b1=cfg.b1, b2=cfg.b2, weight_decay=cfg.weight_decay
+    rate, b1=cfg.b1, b2=cfg.b2, weight_decay=cfg.weight_decay, mask=_is_matrix
   ),
   "lion": lambda rate, cfg: optax.lion(
-    rate, b1=cfg.b1, b2=cfg.b2, weight_decay=cfg.weight_decay
+    rate, b1=cfg.b1, b2=cfg.b2, weight_decay=cfg.weight_decay, mask=_is_matrix
   ),
   "muon": lambda rate, cfg: optax.contrib.muon(
-    rate, adam_b1=cfg.b1, adam_b2=cfg.b2, weight_decay=cfg.weight_decay
+    rate,
+    adam_b1=cfg.b1,
+    adam_b2=cfg.b2,
+    weight_decay=cfg.weight_decay,
+    weight_decay_mask=_is_matrix,
   ),
   "sgd": lambda rate, cfg: optax.sgd(rate, momentum=cfg.b1),
 }
@@ -28,7 +32,7 @@ class Config:
   learning_rate: float = 1e-3  # peak
   schedule: Literal["constant", "cosine", "linear"] = "cosine"
   warmup_steps: int = 0
-  weight_decay: float = 0.0
+  weight_decay: float = 0.0  # of matrices; not of biases, gains and gates
   clip_norm: float = 1.0  # global norm of the gradient; 0 is off
   b1: float = 0.9
   b2: float = 0.999
@@ -67,6 +71,15 @@ def schedule(config: Config, num_steps: int) -> optax.Schedule:
 
 def _is_kernel(params):
   """True for matrices that act on activations, as opposed to embeddings."""
+  return _is_named(params, ("kernel",))
+
+
+def _is_matrix(params):
+  """True for matrices, by their names: scanned layers stack vectors too."""
+  return _is_named(params, ("kernel", "embedding"))
+
+
+def _is_named(params, names):
   return jax.tree.map_with_path(
-    lambda path, _: getattr(path[-1], "key", None) == "kernel", params
+    lambda path, _: getattr(path[-1], "key", None) in names, params
   )

@@ -72,14 +72,12 @@ class Config:
         f"num_queries={self.num_queries} must be from 1 to "
         f"length={self.length}, or None"
       )
-    for name, known in (
-      ("mixer", mixers.MIXERS),
-      ("feed_forward", layers.FEED_FORWARDS),
-    ):
-      if getattr(self, name) not in known:
-        raise ValueError(
-          f"{name}={getattr(self, name)!r} is not one of {sorted(known)}"
-        )
+    if self.feed_forward not in layers.FEED_FORWARDS:
+      raise ValueError(
+        f"feed_forward={self.feed_forward!r} is not one of "
+        f"{sorted(layers.FEED_FORWARDS)}"
+      )
+    _mixer(self, None)  # or says why
 
 
 class Classifier(nn.Module):
@@ -117,24 +115,7 @@ class Classifier(nn.Module):
   def _layer(self, x_BTE, i):
     cfg = self.config
     Q = cfg.num_queries if i == cfg.num_layers - 1 else None
-    options = {}
-    if mixers.is_simplicial(cfg.mixer):
-      # How many pairs match is in the size of the output.
-      options = {
-        "normalize_output": False,
-        "implementation": cfg.implementation,
-      }
-    mixer = mixers.MIXERS[cfg.mixer](
-      num_heads=cfg.num_heads,
-      head_width=cfg.head_width,
-      scale=cfg.scale,
-      rotary=False,
-      windows=cfg.windows,
-      causal=cfg.causal,
-      num_queries=Q,
-      name=f"mixer_{i}",
-      **options,
-    )
+    mixer = _mixer(cfg, Q).clone(parent=self, name=f"mixer_{i}")
     norm = lambda name: nn.RMSNorm(name=f"{name}_norm_{i}")
     positions_BT = jnp.arange(x_BTE.shape[1])[None]
     y_BTE = mixer(norm("mixer")(x_BTE), positions_BT)
@@ -145,3 +126,22 @@ class Classifier(nn.Module):
       cfg.features, activation=cfg.feed_forward, name=f"feed_forward_{i}"
     )
     return y_BTE + feed_forward(norm("feed_forward")(y_BTE))
+
+
+def _mixer(cfg, num_queries):
+  """A module yet without parameters."""
+  options = {}
+  if mixers.is_simplicial(cfg.mixer):
+    # How many pairs match is in the size of the output.
+    options = {"normalize_output": False, "implementation": cfg.implementation}
+  return mixers.make(
+    cfg.mixer,
+    num_heads=cfg.num_heads,
+    head_width=cfg.head_width,
+    scale=cfg.scale,
+    rotary=False,
+    windows=cfg.windows,
+    causal=None if cfg.causal else False,
+    num_queries=num_queries,
+    **options,
+  )

@@ -32,6 +32,51 @@ def rotary(x_BTHD: Array, positions_BT: Array, base: float = 10_000.0) -> Array:
   return jnp.concatenate((*turned, rest), axis=-1).astype(x_BTHD.dtype)
 
 
+def initializer(std: float | None) -> nn.initializers.Initializer:
+  """Of a kernel: normal of that size, or of `1 / sqrt(fan-in)` for None."""
+  if std is None:
+    return nn.initializers.lecun_normal()
+  return nn.initializers.normal(std)
+
+
+def dense(module: nn.Module, features: int, name: str) -> nn.Dense:
+  """A projection without a bias, as the fields of the module ask for it."""
+  return nn.Dense(
+    features,
+    use_bias=False,
+    dtype=module.dtype,
+    kernel_init=initializer(module.init_std),
+    name=name,
+  )
+
+
+def heads(mixer: nn.Module, x_BTE: Array, num_heads: int, name: str) -> Array:
+  """A projection of a mixer's input to heads."""
+  B, T, E = x_BTE.shape
+  D = mixer.head_width or E // mixer.num_heads
+  return dense(mixer, num_heads * D, name)(x_BTE).reshape(B, T, num_heads, D)
+
+
+def last(mixer: nn.Module, x_BT: Array) -> Array:
+  """The positions that ask."""
+  return x_BT if mixer.num_queries is None else x_BT[:, -mixer.num_queries :]
+
+
+def merge(
+  mixer: nn.Module, y_BTHD: Array, width: int, init_std: float | None
+) -> Array:
+  """The output projection of a mixer, from its heads to E."""
+  B, T, H, D = y_BTHD.shape
+  out = nn.Dense(
+    width,
+    use_bias=False,
+    dtype=mixer.dtype,
+    kernel_init=initializer(init_std),
+    name="out",
+  )
+  return out(y_BTHD.reshape(B, T, H * D))
+
+
 class FeedForward(nn.Module):
   """Two dense layers without biases, and what is between them.
 
@@ -39,23 +84,22 @@ class FeedForward(nn.Module):
     features: the hidden width F.
     activation: a key of `FEED_FORWARDS`; "swiglu" (Shazeer 2020,
       https://arxiv.org/abs/2002.05202) has a third dense layer, its gate.
+    init_std: of the initial kernels; None is `1 / sqrt(fan-in)`.
     dtype: of the activations; parameters are float32.
   """
 
   features: int
   activation: str = "gelu"
+  init_std: float | None = None
   dtype: str = "float32"
 
   @nn.compact
   def __call__(self, x_BTE: Array) -> Array:
-    dense = lambda width, name: nn.Dense(
-      width, use_bias=False, dtype=self.dtype, name=name
-    )
     h_BTF = FEED_FORWARDS[self.activation](
-      dense(self.features, "up")(x_BTE),
-      lambda: dense(self.features, "gate")(x_BTE),
+      dense(self, self.features, "up")(x_BTE),
+      lambda: dense(self, self.features, "gate")(x_BTE),
     )
-    return dense(x_BTE.shape[-1], "down")(h_BTF)
+    return dense(self, x_BTE.shape[-1], "down")(h_BTF)
 
 
 FEED_FORWARDS = {

@@ -5,13 +5,15 @@ A mixer is a module with plain fields, not a transformer's config:
 told otherwise.
 """
 
+from collections.abc import Sequence
+import dataclasses
 import functools
 
 from flax import linen as nn
 import jax.numpy as jnp
 
 from simplex import kernels
-from simplex.models import layers
+from simplex.models import forgetting, layers
 from simplex.types import Array
 
 
@@ -23,6 +25,7 @@ class Softmax(nn.Module):
     num_key_heads: G, which divides H; None is H.
     scale: factor of the logits; None is `1 / sqrt(D)`.
     rotary: whether queries and keys turn with their positions.
+    rotary_base: of that; see `layers.rotary`.
     shift_keys: whether a key is the mean of its token's and of the token's
       before it (zero before the first), which spares the model one of the two
       layers that copying what followed the last occurrence takes.
@@ -31,6 +34,7 @@ class Softmax(nn.Module):
     head_width: D; None is E / H.
     num_queries: how many of the last positions read the others, which are then
       all that is returned; None is all.
+    init_std: of the initial kernels; None is `1 / sqrt(fan-in)`.
     dtype: of the activations; parameters are float32.
   """
 
@@ -38,27 +42,33 @@ class Softmax(nn.Module):
   num_key_heads: int | None = None
   scale: float | None = None
   rotary: bool = True
+  rotary_base: float = 10_000.0
   shift_keys: bool = False
   windows: tuple[int, ...] = ()
   causal: bool = True
   head_width: int | None = None
   num_queries: int | None = None
+  init_std: float | None = None
   dtype: str = "float32"
 
   @nn.compact
   def __call__(
     self, x_BTE: Array, positions_BT: Array, segments_BT: Array | None = None
   ) -> Array:
-    heads = functools.partial(_heads, self, x_BTE)
+    heads = functools.partial(layers.heads, self, x_BTE)
     num_key_heads = self.num_key_heads or self.num_heads
-    q_BTHD = _heads(self, _last(self, x_BTE), self.num_heads, "query")
+    q_BTHD = layers.heads(
+      self, layers.last(self, x_BTE), self.num_heads, "query"
+    )
     k_BTGD = heads(num_key_heads, "key")
     v_BTGD = heads(num_key_heads, "value")
     if self.shift_keys:
       k_BTGD = _mean_with_previous(k_BTGD, segments_BT)
     if self.rotary:
-      q_BTHD = layers.rotary(q_BTHD, _last(self, positions_BT))
-      k_BTGD = layers.rotary(k_BTGD, positions_BT)
+      q_BTHD = layers.rotary(
+        q_BTHD, layers.last(self, positions_BT), self.rotary_base
+      )
+      k_BTGD = layers.rotary(k_BTGD, positions_BT, self.rotary_base)
     y_BTHD = kernels.dot_product_attention(
       q_BTHD,
       k_BTGD,
@@ -68,7 +78,7 @@ class Softmax(nn.Module):
       window=self.windows[0] if self.windows else None,
       segments_BS=segments_BT,
     )
-    return _out(self, x_BTE, y_BTHD, nn.initializers.lecun_normal())
+    return layers.merge(self, y_BTHD, x_BTE.shape[-1], self.init_std)
 
 
 class SimplicialMixer(nn.Module):
@@ -99,6 +109,7 @@ class SimplicialMixer(nn.Module):
     num_queries: how many of the last positions read the others, which are then
       all that is returned; None is all.
     implementation: of the op; None is the best for the device.
+    init_std: of the initial kernels; None is `1 / sqrt(fan-in)`.
     dtype: of the activations; parameters are float32.
   """
 
@@ -115,21 +126,24 @@ class SimplicialMixer(nn.Module):
   head_width: int | None = None
   num_queries: int | None = None
   implementation: str | None = None
+  init_std: float | None = None
   dtype: str = "float32"
 
   @nn.compact
   def __call__(
     self, x_BTE: Array, positions_BT: Array, segments_BT: Array | None = None
   ) -> Array:
-    heads = functools.partial(_heads, self, x_BTE)
+    heads = functools.partial(layers.heads, self, x_BTE)
     num_key_heads = self.num_key_heads or self.num_heads
-    q_BTHD = _heads(self, _last(self, x_BTE), self.num_heads, "query")
+    q_BTHD = layers.heads(
+      self, layers.last(self, x_BTE), self.num_heads, "query"
+    )
     q_BTHD = self._norm(q_BTHD, "query")
     k1_BTGD = self._norm(heads(num_key_heads, "key_1"), "key_1")
     k2_BTGD = self._norm(heads(num_key_heads, "key_2"), "key_2")
     if self.rotary and self.form in TURNS:
       by_query, by_key_1, by_key_2 = TURNS[self.form]
-      last_BT = _last(self, positions_BT)
+      last_BT = layers.last(self, positions_BT)
       q_BTHD = layers.rotary(q_BTHD, by_query * last_BT)
       k1_BTGD = layers.rotary(k1_BTGD, by_key_1 * positions_BT)
       k2_BTGD = layers.rotary(k2_BTGD, by_key_2 * positions_BT)
@@ -147,12 +161,10 @@ class SimplicialMixer(nn.Module):
       segments_BS=segments_BT,
       implementation=self.implementation,
     )
-    kernel_init = nn.initializers.lecun_normal()
-    if self.zero_output:
-      kernel_init = nn.initializers.zeros
     if self.normalize_output:
       y_BTHD = self._norm(y_BTHD, "out")
-    return _out(self, x_BTE, y_BTHD, kernel_init)
+    init_std = 0.0 if self.zero_output else self.init_std
+    return layers.merge(self, y_BTHD, x_BTE.shape[-1], init_std)
 
   def _norm(self, x_BTHD, name):
     if not self.normalize:
@@ -162,28 +174,6 @@ class SimplicialMixer(nn.Module):
 
 # By how much a query and its keys turn, over their positions.
 TURNS = {"rotary": (2, 1, 1), "strassen": (1, 1, 1)}
-
-
-def _heads(mixer, x_BTE, num_heads, name):
-  """A projection of the input to heads."""
-  B, T, E = x_BTE.shape
-  D = mixer.head_width or E // mixer.num_heads
-  dense = nn.Dense(num_heads * D, use_bias=False, dtype=mixer.dtype, name=name)
-  return dense(x_BTE).reshape(B, T, num_heads, D)
-
-
-def _last(mixer, x_BT):
-  """The positions that ask."""
-  return x_BT if mixer.num_queries is None else x_BT[:, -mixer.num_queries :]
-
-
-def _out(mixer, x_BTE, y_BTHD, kernel_init):
-  E = x_BTE.shape[-1]
-  B, T, H, D = y_BTHD.shape
-  dense = nn.Dense(
-    E, use_bias=False, dtype=mixer.dtype, kernel_init=kernel_init, name="out"
-  )
-  return dense(y_BTHD.reshape(B, T, H * D))
 
 
 def _mean_with_previous(k_BTGD, segments_BT):
@@ -199,6 +189,8 @@ def _simplicial(form):
   return functools.partial(SimplicialMixer, form=form)
 
 
+_PRO = dict.fromkeys(forgetting.PRO, True)
+
 MIXERS = {
   "softmax": Softmax,
   "nope": functools.partial(Softmax, rotary=False),
@@ -207,7 +199,55 @@ MIXERS = {
   "simplicial_determinant": _simplicial("determinant"),
   "simplicial_rotary": _simplicial("rotary"),
   "simplicial_strassen": _simplicial("strassen"),
+  "forgetting": forgetting.ForgettingMixer,
+  "forgetting_independent": functools.partial(
+    forgetting.ForgettingMixer, gate="bias"
+  ),
+  "forgetting_fixed": functools.partial(
+    forgetting.ForgettingMixer, gate="fixed"
+  ),
+  "forgetting_pro": functools.partial(forgetting.ForgettingMixer, **_PRO),
+  "softmax_pro": functools.partial(
+    forgetting.ForgettingMixer, gate="none", rotary=True, **_PRO
+  ),
+  "nope_pro": functools.partial(
+    forgetting.ForgettingMixer, gate="none", **_PRO
+  ),
 }
+
+
+def make(name: str, *, switches: Sequence[str] = (), **fields) -> nn.Module:
+  """The mixer of that name, as a module without parameters and parent.
+
+  Args:
+    name: a key of `MIXERS`.
+    switches: names of fields that are to be True.
+    **fields: others; None and () leave the default of the mixer.
+
+  Raises:
+    ValueError: there is no such mixer, switch or field; the message says which
+      there are.
+  """
+  if name not in MIXERS:
+    raise ValueError(f"mixer={name!r} is not one of {sorted(MIXERS)}")
+  mixer = MIXERS[name]
+  known = {
+    field.name: field.default
+    for field in dataclasses.fields(getattr(mixer, "func", mixer))
+  }
+  on = [field for field, default in known.items() if type(default) is bool]
+  for switch in switches:
+    if switch not in on:
+      raise ValueError(
+        f"mixer={name!r} has no switch {switch!r}, it has {sorted(on)}"
+      )
+  given = {k: x for k, x in fields.items() if x is not None and x != ()}
+  for field, value in given.items():
+    if field not in known:
+      raise ValueError(
+        f"mixer={name!r} has no field {field}, which is {value!r}"
+      )
+  return mixer(**given, **dict.fromkeys(switches, True), parent=None)
 
 
 def is_simplicial(name: str) -> bool:

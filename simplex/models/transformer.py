@@ -25,11 +25,18 @@ class Config:
     mixer: a key of `mixers.MIXERS`.
     mixer_every: n; every n-th layer, from layer n - 1 on, has the mixer, the
       others have "softmax".
+    mixer_switches: fields of the mixer that are to be True, such as "rotary" or
+      "zero_output".
     windows: of the mixer, in keys: one number, two of a simplicial mixer; empty
       is all of the past.
-    zero_mixer_output: whether the output of a simplicial mixer starts at 0.
+    prune: of a mixer that forgets; see `kernels.forgetting_attention`.
+    implementation: of the mixer's op; None is the best for the device.
+    rotary_base: of mixers that turn by positions; None is that of the mixer.
     feed_forward: a key of `layers.FEED_FORWARDS`.
-    feed_forward_multiple: hidden width of the feed-forward layers, over E.
+    feed_forward_width: F, the hidden width of the feed-forward layers; None is
+      4 E.
+    init_std: of all initial kernels and embeddings; None is the inverse square
+      root of their fan-in, which `mup_base_width` needs.
     tie_embeddings: whether the embedding is the output layer too.
     scan_layers: the layers as one scanned layer with stacked parameters, so
       that depth costs no compile time; see `stack_layers`.
@@ -51,10 +58,14 @@ class Config:
   num_key_heads: int | None = None
   mixer: str = "softmax"
   mixer_every: int = 1
+  mixer_switches: tuple[str, ...] = ()
   windows: tuple[int, ...] = ()
-  zero_mixer_output: bool = False
+  prune: str | None = None
+  implementation: str | None = None
+  rotary_base: float | None = None
   feed_forward: str = "gelu"
-  feed_forward_multiple: int = 4
+  feed_forward_width: int | None = None
+  init_std: float | None = None
   tie_embeddings: bool = False
   scan_layers: bool = False
   dtype: str = "float32"
@@ -62,17 +73,18 @@ class Config:
   mup_base_width: int | None = None
 
   def __post_init__(self):
-    sizes = ("vocab_size", "width", "num_heads", "feed_forward_multiple")
+    sizes = ("vocab_size", "width", "num_heads", "feed_forward_width")
     for name in (*sizes, "num_key_heads", "mixer_every", "mup_base_width"):
       _check_at_least(self, name, 1)
     _check_at_least(self, "num_layers", 0)
     _check_at_least(self, "gated_from", 0)
     _check_multiple(self, "width", "num_heads")
     _check_multiple(self, "num_heads", "num_key_heads")
-    _check_one_of(self, "mixer", mixers.MIXERS)
     _check_one_of(self, "feed_forward", layers.FEED_FORWARDS)
     _check_one_of(self, "dtype", DTYPES)
+    _mixer(self, self.mixer_every - 1)  # or says why
     _check_windows(self)
+    _check_init(self)
     if self.scan_layers:  # scanned in groups of mixer_every
       _check_multiple(self, "num_layers", "mixer_every")
       if self.gated_from is not None:
@@ -171,8 +183,9 @@ class Layer(nn.Module):
     norm = lambda name: nn.RMSNorm(dtype=cfg.dtype, name=name)
     mixer = self.mixer
     feed_forward = layers.FeedForward(
-      cfg.feed_forward_multiple * cfg.width,
+      cfg.feed_forward_width or 4 * cfg.width,
       activation=cfg.feed_forward,
+      init_std=cfg.init_std,
       dtype=cfg.dtype,
       name="feed_forward",
     )
@@ -208,20 +221,23 @@ def stack_layers(params: Params, config: Config) -> Params:
 
 def _mixer(cfg, layer):
   """The mixer of a layer, a module yet without parameters."""
-  options = {}
-  name = "softmax"
-  if layer % cfg.mixer_every == cfg.mixer_every - 1:
-    name = cfg.mixer
-    options["windows"] = cfg.windows
-    if cfg.zero_mixer_output:
-      options["zero_output"] = True
-  return mixers.MIXERS[name](
+  shared = dict(
     num_heads=cfg.num_heads,
     num_key_heads=cfg.num_key_heads,
     scale=_logit_scale(cfg),
+    init_std=cfg.init_std,
     dtype=cfg.dtype,
-    parent=None,
-    **options,
+  )
+  if layer % cfg.mixer_every != cfg.mixer_every - 1:
+    return mixers.make("softmax", **shared)
+  return mixers.make(
+    cfg.mixer,
+    switches=cfg.mixer_switches,
+    windows=cfg.windows,
+    prune=cfg.prune,
+    implementation=cfg.implementation,
+    rotary_base=cfg.rotary_base,
+    **shared,
   )
 
 
@@ -236,10 +252,14 @@ def _logit_scale(cfg):
 
 
 def _embedding_std(cfg):
+  if cfg.init_std is not None:
+    return cfg.init_std
   return cfg.width**-0.5 if cfg.mup_base_width is None else 1.0
 
 
 def _head_std(cfg):
+  if cfg.init_std is not None:
+    return cfg.init_std
   return cfg.width ** (-0.5 if cfg.mup_base_width is None else -1)
 
 
@@ -272,7 +292,15 @@ def _check_windows(cfg):
       f"windows={cfg.windows} is neither empty nor {number} of at least 1, "
       f"which mixer={cfg.mixer!r} takes"
     )
-  if cfg.zero_mixer_output and number == 1:
+
+
+def _check_init(cfg):
+  if cfg.init_std is None:
+    return
+  if cfg.init_std <= 0:
+    raise ValueError(f"init_std={cfg.init_std} is not above 0")
+  if cfg.mup_base_width is not None:
     raise ValueError(
-      f"zero_mixer_output=True needs a simplicial mixer, not {cfg.mixer!r}"
+      f"init_std={cfg.init_std} and mup_base_width={cfg.mup_base_width} both "
+      "say how large parameters start: one must be None"
     )

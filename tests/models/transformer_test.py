@@ -74,8 +74,9 @@ class TransformerTest(chex.TestCase):
     self.assertEqual(changed_T.tolist(), [t in (2, 3) for t in range(7)])
 
   def test_an_output_of_zero_leaves_the_residual_stream(self):
-    settings = dict(mixer="simplicial", num_layers=1, zero_mixer_output=True)
-    _, params, _ = made(**settings)
+    _, params, _ = made(
+      mixer="simplicial", num_layers=1, mixer_switches=("zero_output",)
+    )
     mixer = params["params"]["layer_0"]["mixer"]
     self.assertEqual(jnp.abs(mixer["out"]["kernel"]).max(), 0)
     self.assertGreater(jnp.abs(mixer["value_1"]["kernel"]).max(), 0)
@@ -167,7 +168,7 @@ class TransformerTest(chex.TestCase):
   @parameterized.parameters(
     (
       dict(mixer="linear"),
-      r"mixer='linear' is not one of \['nope', 'simplicial'",
+      r"mixer='linear' is not one of \['forgetting', .*'nope', 'no",
     ),
     (dict(feed_forward="tanh"), r"feed_forward='tanh' is not one of \['gelu'"),
     (dict(dtype="int8"), r"dtype='int8' is not one of \['bfloat16'"),
@@ -191,10 +192,23 @@ class TransformerTest(chex.TestCase):
       r"windows=\(0, 4\) is neither empty nor 2 of at least 1, which",
     ),
     (
-      dict(zero_mixer_output=True),
-      "zero_mixer_output=True needs a simplicial mixer, not 'softmax'",
+      dict(mixer_switches=("zero_output",)),
+      "mixer='softmax' has no switch 'zero_output', it has .*'rotary'",
+    ),
+    (
+      dict(prune="online"),
+      "mixer='softmax' has no field prune, which is 'online'",
+    ),
+    (
+      dict(mixer="simplicial", rotary_base=10.0),
+      "mixer='simplicial' has no field rotary_base, which is 10.0",
     ),
     (dict(mup_base_width=0), "mup_base_width=0 is not at least 1"),
+    (dict(init_std=0.0), "init_std=0.0 is not above 0"),
+    (
+      dict(init_std=0.02, mup_base_width=8),
+      "init_std=0.02 and mup_base_width=8 both say .*: one must be None",
+    ),
   )
   def test_wrong_configs_are_named(self, changes, message):
     with self.assertRaisesRegex(ValueError, message):

@@ -35,6 +35,16 @@ class OptimizersTest(parameterized.TestCase):
       scaled["dense"]["kernel"], 0.25 * plain["dense"]["kernel"]
     )
 
+  @parameterized.parameters("adamw", "lion", "muon")
+  def test_matrices_alone_decay(self, name):
+    params = PARAMS | {"norm": {"scale": jnp.ones((3, 2))}}
+    plain = first_update(optimizers.Config(name=name), params)
+    decayed = first_update(optimizers.Config(name=name, weight_decay=1), params)
+    chex.assert_trees_all_equal(decayed["norm"], plain["norm"])
+    for matrix in (*plain["embed"], "kernel"):
+      pick = lambda tree, matrix=matrix: (tree["embed"] | tree["dense"])[matrix]
+      self.assertTrue((pick(decayed) < pick(plain)).all())
+
   def test_clipping_bounds_the_gradient(self):
     config = optimizers.Config(name="sgd", b1=0.0, learning_rate=1.0)
     updates = first_update(config)

@@ -29,7 +29,7 @@ def prefix_sums(log_f_BHS: Array) -> tuple[Array, Array]:
       jnp.where(positions_S >= step, jnp.roll(x, step, axis=-1), 0)
       for x in sums
     )
-    return _add(sums, tuple(earlier))
+    return add(sums, tuple(earlier))
 
   def body(level, sums):
     return double(jnp.left_shift(1, level), sums)
@@ -44,7 +44,7 @@ def decay(high_q, low_q, high_k, low_k):
   return (high_q - high_k) + (low_q - low_k)
 
 
-def _add(x, y):
+def add(x, y):
   """Sum of two numbers of two parts each (Knuth's two-sum)."""
   high, low = x[0] + y[0], x[1] + y[1]
   shadow = high - x[0]

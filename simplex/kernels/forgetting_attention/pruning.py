@@ -112,5 +112,5 @@ def skipped(first_BHM: Array, lowest_BHM: Array, last_M: Array) -> Array:
     lowest_BHM: the first block that would be without pruning.
     last_M: the last block.
   """
-  visited_BH = (last_M - first_BHM + 1).sum(-1)
-  return 1 - visited_BH / (last_M - lowest_BHM + 1).sum(-1)
+  # Exactly 0 where the two are the same, unlike 1 less what was visited.
+  return (first_BHM - lowest_BHM).sum(-1) / (last_M - lowest_BHM + 1).sum(-1)
