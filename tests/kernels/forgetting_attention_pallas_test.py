@@ -23,13 +23,12 @@ from tests.kernels import tpu_interpreter
 
 # So small that few positions make several blocks.
 SMALL = mock.patch.object(tpu_layout, "BLOCK", 4)
-PACKED = (-1, -1, -1, 3, 3, 3, 3, 3, 3, 0, 0, 0, 0, 0, -7, -7, -7, -7, -7, 3, 3)
+# Segment 3 goes on after another one; negative ones are padding.
+PACKED = (-1, -1, 3, 3, 3, 0, 0, 0, -7, -7, -7, -7, 3)
 CASES = (
-  dict(testcase_name="grouped", T=13, S=22),
-  dict(testcase_name="window", window=6, T=17, S=17, H=3, G=1, D=24),
-  dict(testcase_name="few_last_queries", window=9, T=2, S=23, scale=2.0),
-  dict(testcase_name="packed_and_padded", segments=PACKED, T=21, S=21, H=2),
-  dict(testcase_name="wide_heads", T=5, S=5, H=1, G=1, D=256),
+  dict(testcase_name="grouped", T=9, S=14),
+  dict(testcase_name="window", window=6, T=13, S=13, H=3, G=1, D=24),
+  dict(testcase_name="few_queries", window=9, T=2, S=11, D=256, scale=0.5),
 )
 
 
@@ -98,11 +97,14 @@ class TpuPallasTest(chex.TestCase):
     self.assert_near(results, exact)
     self.assertFalse(results[0].skipped_BH.any())
 
-  def test_rows_that_see_nothing_give_zero(self):
-    inputs = random_inputs(T=21, S=21, H=1, G=1)
+  def test_only_equal_segments_meet(self):
+    """Rows that see nothing give zeros."""
+    inputs = random_inputs(T=13, S=13, H=2, G=1)
+    exact = results_of(op("reference", segments=PACKED), inputs)
     with tpu_interpreter.as_arrays(SMALL):
-      fn = op("tpu_pallas", segments=PACKED)
-      value, (d_q, _, _, d_log_f) = results_of(fn, inputs)
+      results = results_of(op("tpu_pallas", segments=PACKED), inputs)
+    self.assert_near(results, exact)
+    value, (d_q, _, _, d_log_f) = results
     unseen_T = np.asarray(PACKED) < 0
     np.testing.assert_array_equal(np.isneginf(value.lse_BTH[0, :, 0]), unseen_T)
     for x in (value.out_BTHD, d_q, d_log_f):
@@ -130,42 +132,43 @@ class TpuPallasTest(chex.TestCase):
     self.assertFalse(any(x[:, :9].any() for x in d_keys))
     self.assert_near((value, (d_q, *(x[:, -9:] for x in d_keys))), exact)
 
-  @parameterized.parameters("paper", "online", -30.0)
+  @parameterized.parameters("paper", -30.0)
   def test_what_is_left_out_was_forgotten(self, prune):
     inputs = random_inputs(T=21, S=29, H=2, mean=-2.0)
     inputs[0] /= 2
-    exact = results_of(op("reference"), inputs)
+    exact = op("reference")(*inputs)
     with tpu_interpreter.as_arrays(SMALL):
-      results = results_of(op("tpu_pallas", prune=prune), inputs)
-    least = 0.4 if prune == "online" else 0.1
-    self.assertGreater(results[0].skipped_BH.min(), least)
-    lost = np.exp(pruning.LOG_EPSILON)
-    self.assert_near(results, exact, out=lost, grads=10 * lost)
+      fn = op("tpu_pallas", prune=prune)
+      value = tpu_interpreter.compiled(fn)(*inputs)
+    self.assertGreater(value.skipped_BH.min(), 0.1)
+    error = tpu_interpreter.error(value.out_BTHD, exact.out_BTHD)
+    self.assertLess(error, np.exp(pruning.LOG_EPSILON))
 
   def test_online_waits_for_no_row_of_padding(self):
-    """Neither at the end of the last block nor of a negative segment."""
-    inputs = random_inputs(T=21, S=21, H=1, G=1, mean=-3.0)
-    segments = [0] * 14 + [-1] * 6 + [0]
-    # The window of a padding row would hold up its block.
-    inputs[0] = inputs[0].at[:, 14:20].multiply(1e4)
+    """Nor for the rows that fill up the last block."""
+    *inputs, log_f_BSH = random_inputs(T=21, S=21, H=1, G=1)
+    log_f_BSH = log_f_BSH.at[:, 20].set(-100.0)
+    segments = [0] * 4 + [-1] * 16 + [1]
     with tpu_interpreter.as_arrays(SMALL):
-      forward = tpu_interpreter.compiled(
-        op("tpu_pallas", prune="online", segments=segments)
-      )
-      self.assertGreater(float(forward(*inputs).skipped_BH), 0.4)
+      fn = op("tpu_pallas", prune="online", segments=segments)
+      value = tpu_interpreter.compiled(fn)(*inputs, log_f_BSH)
+    visited, in_all = 6, 21
+    np.testing.assert_allclose(value.skipped_BH, 1 - visited / in_all, 1e-6)
 
-  @parameterized.parameters(None, "online")
-  def test_two_cores_do_not_race(self, prune):
-    """Nor read what was not copied, nor copy to what is being read."""
+  def test_two_cores_do_not_race(self):
+    """Nor read what was not copied, nor copy to what is being read.
+
+    Walks of "online" stop while a block is on its way. What they left out, the
+    gradients leave out.
+    """
     inputs = random_inputs(T=9, S=17, H=2, G=1, mean=-2.0)
     exact = results_of(op("reference"), inputs)
     with tpu_interpreter.as_tpu(SMALL):
       results = []
-      fn = op("tpu_pallas", prune=prune)
+      fn = op("tpu_pallas", prune="online")
       keep = lambda *xs: results.append(value_and_grads(fn, *xs))
       self.assertFalse(tpu_interpreter.races(keep, *inputs))
-    skipped = results[0][0].skipped_BH
-    self.assertEqual(bool(skipped.any()), prune == "online")
+    self.assertGreater(results[0][0].skipped_BH.min(), 0.2)
     lost = np.exp(pruning.LOG_EPSILON)
     self.assert_near(results[0], exact, out=lost, grads=10 * lost)
 
@@ -174,7 +177,7 @@ class TpuPallasTest(chex.TestCase):
     split = mock.patch.object(tpu_pallas, "OWN_KEYS", ("parallel",) * 4)
     with tpu_interpreter.as_tpu(SMALL, split):
       fn = lambda *xs: value_and_grads(op("tpu_pallas"), *xs)
-      inputs = random_inputs(T=4, S=4, H=2, G=1)
+      inputs = random_inputs(T=1, S=1, H=2, G=1)
       self.assertTrue(tpu_interpreter.races(fn, *inputs))
 
   @parameterized.product(dtype=("float32", "bfloat16"), prune=(None, "online"))
