@@ -4,7 +4,8 @@ Positions are filled up to whole blocks, widths to the lanes of a register. Each
 kernel owns blocks of one side, queries or keys, and the other side passes by.
 What it owns is the first axis of its tiles: vectors over it are columns. What
 passes is the second: vectors over it are rows. So nothing is transposed in a
-kernel; a column of HBM takes the place of 128.
+kernel. A column in HBM takes the place of 128: as much as one of q, k or v in
+float32 at a width of 128.
 """
 
 from typing import NamedTuple
@@ -127,6 +128,7 @@ def first_and_lowest(cfg: Config, inputs: Inputs) -> tuple[Array, Array]:
 
 
 def last_blocks(cfg: Config) -> Array:
+  """The last block of keys that each block of queries sees, `[M]`."""
   return pruning.last_blocks(cfg.S, cfg.T, cfg.block_q, cfg.block_k)
 
 

@@ -116,8 +116,13 @@ class _Softmax(NamedTuple):
 
 
 def _forward_kernel(cfg, steering, queries, keys, outs, counts, state, room):
+  """Softmax with a running maximum, from the diagonal back to the first block.
+
+  Where `steering` has ends of blocks, the walk stops before the first block
+  that is forgotten; the first that was visited is written down.
+  """
   first_ref, ends_ref = steering
-  out_ref, lse_ref = outs
+  (out_ref, lse_ref), (visited_ref,) = outs, counts
   state = _Softmax(*state)
   m, last, place = _walk_back(cfg)
   state.peak[...] = jnp.full(state.peak.shape, tpu.LOWEST, jnp.float32)
@@ -128,9 +133,8 @@ def _forward_kernel(cfg, steering, queries, keys, outs, counts, state, room):
   def block(step, keys):
     n = last - step
     k = tpu_tiles.places(keys, n * cfg.block_k, 1)
-    _softmax_step(
-      state, tpu_tiles.scores(cfg, queries.x[...], keys.x[...], q, k), keys
-    )
+    s_xy = tpu_tiles.scores(cfg, queries.x[...], keys.x[...], q, k)
+    _softmax_step(state, s_xy, keys)
     if isinstance(ends_ref, tuple):
       return 0
     return _is_forgotten(cfg, ends_ref, queries, q, state, n - 1)
@@ -138,7 +142,7 @@ def _forward_kernel(cfg, steering, queries, keys, outs, counts, state, room):
   number = last - first_ref[0, m] + 1
   stream = tpu_tiles.Stream(keys, *room)
   steps = tpu_tiles.for_each_block(cfg, stream, place, number, block)
-  counts[0][0, m] = last - steps + 1
+  visited_ref[0, m] = last - steps + 1
   total_x1 = state.total[...]
   out_ref[...] = state.values[...] / jnp.where(total_x1 > 0, total_x1, 1.0)
   lse_ref[...] = state.lse()
@@ -240,7 +244,18 @@ def _places_of_queries(cfg, queries, m, axis):
 def _own_queries(
   kernel, cfg, steering, queries, keys, *, outs, counts=(), scratch=()
 ):
-  """Calls a kernel for each block of queries, past which keys are copied."""
+  """Calls a kernel for each block of queries, past which keys are copied.
+
+  Args:
+    kernel: its function.
+    cfg: of the call.
+    steering: numbers of each head, in SMEM.
+    queries: of the first axis of tiles.
+    keys: of the second.
+    outs: shapes of results, in blocks of queries.
+    counts: shapes of results that are one number for each block of queries.
+    scratch: shapes of float32 in VMEM.
+  """
   B, M = queries.x.shape[0], queries.x.shape[2] // cfg.block_q
   place = lambda b, h, m: (b, h, m)
   owned = lambda x: tpu_layout.owned(cfg, x, cfg.block_q, place)
