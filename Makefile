@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 EXPERIMENT ?= random_computation
 # A block that is far too large keeps the compiler busy for many minutes.
-TPU_SECONDS ?= 300
+TPU_SECONDS ?= 600
 BIN := $(VENV)/bin
 TESTS := $(BIN)/python -m pytest -q
 INTERPRETED := tests/kernels/interpreted

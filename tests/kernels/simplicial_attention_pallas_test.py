@@ -1,11 +1,8 @@
 """Tests for simplex/kernels/simplicial_attention/tpu_pallas.py.
 
-There is no TPU: kernels are interpreted. `as_arrays` turns them into XLA and is
-fast; `as_tpu` follows every copy between memories, fills memory with NaN before
-its first use, and finds races.
+There is no TPU: kernels are interpreted.
 """
 
-import contextlib
 import functools
 import itertools
 import re
@@ -14,24 +11,21 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 import chex
 import jax
-from jax._src.pallas.mosaic.interpret import interpret_pallas_call
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 import numpy as np
 
 from simplex import kernels
-from simplex.kernels import backend
 from simplex.kernels.simplicial_attention import (
   api,
   tpu_blocks,
   tpu_layout,
   tpu_pallas,
 )
-from tests.kernels import conformance
+from tests.kernels import conformance, tpu_interpreter
 
 # So small that few positions make several blocks of several tiles.
-SMALL = dict(
+SMALL = mock.patch.dict(
+  vars(tpu_blocks),
   ROW_TILE=8,
   PRODUCT_ROWS=16,
   SHORT_TILE=2,
@@ -60,30 +54,6 @@ CASES = (
     form="determinant",
   ),
 )
-
-
-@contextlib.contextmanager
-def on_tpu(**sizes):
-  """Lets the op take this machine for a TPU."""
-  with (
-    mock.patch.object(backend, "platform", return_value="tpu"),
-    mock.patch.dict(vars(tpu_blocks), sizes),
-  ):
-    yield
-
-
-@contextlib.contextmanager
-def as_arrays(**sizes):
-  call = functools.partial(pl.pallas_call, interpret=True)
-  with on_tpu(**sizes), mock.patch.object(pl, "pallas_call", call):
-    yield
-
-
-@contextlib.contextmanager
-def as_tpu(**sizes):
-  params = pltpu.InterpretParams(detect_races=True, num_cores_or_threads=2)
-  with on_tpu(**sizes), pltpu.force_tpu_interpret_mode(params):
-    yield
 
 
 def random_inputs(B=1, T=15, S=15, R=None, H=4, G=2, D=16, dtype="float32"):
@@ -116,35 +86,9 @@ def value_and_grads(op, *arrays, d_lse=1.0):
   return (out, lse), vjp((d_out, d_lse))
 
 
-def compiled(fn):
-  """Interpreted kernels are large programs: run once, they are not tuned."""
-  return jax.jit(fn, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def results_of(op, inputs, **settings):
   fn = lambda *xs: value_and_grads(op, *xs, **settings)
-  return compiled(fn)(*inputs)
-
-
-def races(fn, *args):
-  """Whether interpreting the kernels of `fn` finds a race.
-
-  From jax 0.12 on the interpreter raises at once; before, it remembers.
-  """
-  try:
-    jax.block_until_ready(fn(*args))
-  except RuntimeError as e:
-    return "RACE DETECTED" in str(e)
-  return interpret_pallas_call.races.races_found
-
-
-def error(x, exact):
-  """Relative L2; infinities must be in the same places."""
-  x, exact = (np.asarray(y, np.float64) for y in (x, exact))
-  finite = np.isfinite(exact)
-  np.testing.assert_array_equal(x[~finite], exact[~finite])
-  x, exact = x[finite], exact[finite]
-  return np.linalg.norm(x - exact) / max(np.linalg.norm(exact), 1e-30)
+  return tpu_interpreter.compiled(fn)(*inputs)
 
 
 class TpuPallasTest(chex.TestCase):
@@ -153,7 +97,7 @@ class TpuPallasTest(chex.TestCase):
     limits = (out, out, *[grads] * 5)
     leaves = zip(*map(jax.tree.leaves, (results, exact)), strict=True)
     for name, limit, (x, y) in zip(names, limits, leaves, strict=False):
-      self.assertLess(error(x, y), limit, name)
+      self.assertLess(tpu_interpreter.error(x, y), limit, name)
 
   @parameterized.named_parameters(*CASES)
   def test_value_and_gradients_match_reference(
@@ -163,7 +107,7 @@ class TpuPallasTest(chex.TestCase):
     if segments:
       settings["segments_BS"] = (jnp.arange(S) // 4)[None]
     exact = results_of(op("reference", **settings), inputs)
-    with as_arrays(**SMALL):
+    with tpu_interpreter.as_arrays(SMALL):
       results = results_of(op("tpu_pallas", **settings), inputs)
     self.assert_near(results, exact)
 
@@ -176,7 +120,7 @@ class TpuPallasTest(chex.TestCase):
     none = (None, None, None)
     inputs32 = [x.astype(jnp.float32) for x in inputs]
     exact = results_of(attend("reference", none, **settings), inputs32)
-    with as_arrays():
+    with tpu_interpreter.as_arrays():
       results = results_of(attend("tpu_pallas", none, **settings), inputs)
     self.assertEqual(results[0][0].dtype, jnp.bfloat16)
     self.assert_near(results, exact, out=1e-2, grads=2e-2)
@@ -188,7 +132,7 @@ class TpuPallasTest(chex.TestCase):
     segments = [jnp.arange(n)[None] // 5 for n in (T, S, R)]
     settings = dict(spans=((3, 0), (6, 1)))
     exact = results_of(attend("reference", segments, **settings), inputs)
-    with as_arrays(**SMALL):
+    with tpu_interpreter.as_arrays(SMALL):
       results = results_of(attend("tpu_pallas", segments, **settings), inputs)
     self.assert_near(results, exact)
     (out, lse), (d_q, *_) = results
@@ -201,26 +145,26 @@ class TpuPallasTest(chex.TestCase):
     """Up to the rounding of delta, which is not that of the kernel's dP."""
     inputs = random_inputs(T=5, S=5, G=4)
     exact = results_of(op("reference", windows=(1, 1)), inputs, d_lse=0.0)
-    with as_arrays(**SMALL):
+    with tpu_interpreter.as_arrays(SMALL):
       results = results_of(op("tpu_pallas", windows=(1, 1)), inputs, d_lse=0.0)
     self.assert_near(results[0], exact[0])
     _, (d_q, d_k1, d_v1, d_k2, d_v2) = results
-    self.assertLess(error(d_v1, exact[1][2]), 1e-5)
-    self.assertLess(error(d_v2, exact[1][4]), 1e-5)
+    self.assertLess(tpu_interpreter.error(d_v1, exact[1][2]), 1e-5)
+    self.assertLess(tpu_interpreter.error(d_v2, exact[1][4]), 1e-5)
     for x in (d_q, d_k1, d_k2):
       self.assertLess(np.abs(x).max(), 1e-6 * np.abs(d_v1).max())
 
   def test_a_concentrated_softmax_stays_exact(self):
     q, *keys = random_inputs(T=9, S=9)
     exact = results_of(op("reference", windows=(None, 6)), (30 * q, *keys))
-    with as_arrays(**SMALL):
+    with tpu_interpreter.as_arrays(SMALL):
       fn = op("tpu_pallas", windows=(None, 6))
       results = results_of(fn, (30 * q, *keys))
       self.assert_near(results, exact, out=2e-5, grads=1e-4)
       chex.assert_tree_all_finite(results_of(fn, (1e6 * q, *keys)))
 
   def test_transformations_change_nothing(self):
-    with as_arrays():
+    with tpu_interpreter.as_arrays():
       conformance.assert_transformable(
         op("tpu_pallas", windows=(3, 5)), *random_inputs(T=7, S=7)
       )
@@ -230,19 +174,19 @@ class TpuPallasTest(chex.TestCase):
     settings = dict(windows=(6, 6))
     inputs = random_inputs(T=9, S=9, H=2, G=1)
     exact = results_of(op("reference", **settings), inputs)
-    with as_tpu(**SMALL):
+    with tpu_interpreter.as_tpu(SMALL):
       results = []
       fn = op("tpu_pallas", **settings)
       keep = lambda *xs: results.append(value_and_grads(fn, *xs))
-      self.assertFalse(races(keep, *inputs))
+      self.assertFalse(tpu_interpreter.races(keep, *inputs))
     self.assert_near(results[0], exact)
 
   def test_a_sum_split_over_cores_is_a_race(self):
     """What the test above relies on."""
     all_parallel = mock.patch.object(tpu_pallas, "SEMANTICS", ("parallel",) * 4)
-    with as_tpu(**SMALL), all_parallel:
+    with tpu_interpreter.as_tpu(SMALL), all_parallel:
       fn = op("tpu_pallas", windows=(None, None))
-      self.assertTrue(races(fn, *random_inputs(T=4, S=9, G=1)))
+      self.assertTrue(tpu_interpreter.races(fn, *random_inputs(T=4, S=9, G=1)))
 
   @parameterized.parameters("float32", "bfloat16")
   def test_lowers_for_tpu(self, dtype):
@@ -251,7 +195,7 @@ class TpuPallasTest(chex.TestCase):
     segments_BS = jnp.zeros((1, 40), jnp.int32)
 
     def lower(fn):
-      with on_tpu():
+      with tpu_interpreter.on_tpu():
         traced = jax.jit(jax.vmap(fn)).trace(*[x[None] for x in inputs])
         text = traced.lower(lowering_platforms=("tpu",)).as_text()
       return text.count("@tpu_custom_call")
@@ -265,7 +209,7 @@ class TpuPallasTest(chex.TestCase):
     """On a CPU float32 is exact whatever is asked for."""
     for dtype, name in (("float32", "HIGHEST"), ("bfloat16", "DEFAULT")):
       fn = lambda *xs: value_and_grads(op("tpu_pallas"), *xs)
-      with on_tpu():
+      with tpu_interpreter.on_tpu():
         jaxpr = str(jax.make_jaxpr(fn)(*random_inputs(dtype=dtype)))
       asked = re.findall(r"precision=\(?(?:Precision\.)?(\w+)", jaxpr)
       self.assertEqual(asked, [name] * 10)
@@ -274,7 +218,7 @@ class TpuPallasTest(chex.TestCase):
     fn = op("tpu_pallas")
     with self.assertRaisesRegex(NotImplementedError, "needs a TPU.*'cpu'"):
       fn(*random_inputs())
-    with on_tpu():
+    with tpu_interpreter.on_tpu():
       with self.assertRaisesRegex(NotImplementedError, "got float16"):
         fn(*random_inputs(dtype="float16"))
       with self.assertRaisesRegex(NotImplementedError, "D=256, got D=257"):
@@ -329,7 +273,7 @@ def small_plan(T, heads, lengths, spans):
   lengths = [
     min(S, T + span[0]) for S, span in zip(lengths, spans, strict=True)
   ]
-  with mock.patch.dict(vars(tpu_blocks), SMALL):
+  with SMALL:
     return tpu_blocks.make_plan(T, heads, lengths, spans, 128, 1, 4)
 
 

@@ -14,12 +14,13 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
+from simplex.kernels import tpu
+
 ROW_TILE = 64
 # Rows of a product of matrices, at least: fewer would not pay for loading the
 # other matrix into the MXU.
 PRODUCT_ROWS = 256
 SHORT_TILE = 8
-LANES = 128
 LONG_TILE = 128
 ROW_BLOCK = 512
 SHORT_BLOCK = 512
@@ -28,9 +29,8 @@ LONG_BLOCK = 512
 MOST_SHORT_BLOCK = 2048
 # Rows of 16 bits are packed in pairs of the 8 sublanes of a register.
 ROW_MULTIPLE = 16
-# The smallest VMEM of the supported TPUs is 64 MiB (v5p). Pipelined blocks may
-# take up to the budget; the rest of the limit is for tiles of logits.
-VMEM_LIMIT = 48 * 2**20
+# Pipelined blocks may take up to this of the limit; the rest is for tiles of
+# logits.
 VMEM_BUDGET = 28 * 2**20
 
 
@@ -91,23 +91,25 @@ def make_plan(T, heads, lengths, spans, width, terms, itemsize) -> Plan:
   # A tile of rows sees a window and as many keys more as it has queries; half
   # a window of queries keeps most of each product visible.
   tile = min(ROW_TILE, max(1, windows[0] // 2) * heads, rows)
-  tile = round_up(tile, ROW_MULTIPLE)
+  tile = tpu.round_up(tile, ROW_MULTIPLE)
   short_tile = SHORT_TILE * max(1, PRODUCT_ROWS // (SHORT_TILE * tile))
-  short_tile = min(short_tile, round_up(lengths[0], SHORT_TILE))
+  short_tile = min(short_tile, tpu.round_up(lengths[0], SHORT_TILE))
   long_tile = LONG_TILE * (2 if windows[1] >= 8 * LONG_TILE else 1)
-  block = min(round_up(rows, tile), max(tile, ROW_BLOCK // tile * tile))
+  block = min(tpu.round_up(rows, tile), max(tile, ROW_BLOCK // tile * tile))
   long_block = min(max(LONG_BLOCK, long_tile), lengths[1])
 
   # Twice, because blocks are copied while others are computed with: q, d_out,
   # d_q, lse and delta of rows; k1, v1 and their gradients of short keys.
-  row_bytes = 2 * width * ((terms + 1) * itemsize + terms * 4) + 2 * 4 * LANES
+  row_bytes = (
+    2 * width * ((terms + 1) * itemsize + terms * 4) + 2 * 4 * tpu.LANES
+  )
   key_bytes = 2 * 2 * 4 * width * (terms + 1)
   room = (VMEM_BUDGET - block * row_bytes) // key_bytes // short_tile
   most = max(SHORT_BLOCK, min(MOST_SHORT_BLOCK, room * short_tile))
   short_block = min(max(windows[0], SHORT_BLOCK), most, lengths[0])
 
   def axis(i, tile, block):
-    length, block = lengths[i], round_up(block, tile)
+    length, block = lengths[i], tpu.round_up(block, tile)
     return Axis(length, length - T, *spans[i], tile, block)
 
   axes = axis(0, short_tile, short_block), axis(1, long_tile, long_block)
@@ -232,10 +234,6 @@ def _most(intervals, axis: Axis) -> int:
   """The most blocks that one of several intervals meets; at least one."""
   first, last = blocks(intervals, axis.block, axis.length)
   return int(np.max(last - first)) + 1
-
-
-def round_up(x: int, multiple: int) -> int:
-  return -(-x // multiple) * multiple
 
 
 def divide(x, size):

@@ -10,12 +10,10 @@ import math
 from jax.experimental import pallas as pl
 import jax.numpy as jnp
 
+from simplex.kernels import tpu
 from simplex.kernels.simplicial_attention import tpu_blocks
 from simplex.kernels.simplicial_attention.tpu_tiles import Config, Inputs
 from simplex.types import Array
-
-# For rows that fill up a block: exp(logits - lse) is 0 whatever they hold.
-NO_ROW = 1e30
 
 
 def prepare(*arrays, product, scale, spans) -> tuple[Config, Inputs]:
@@ -30,7 +28,7 @@ def prepare(*arrays, product, scale, spans) -> tuple[Config, Inputs]:
     min(x.shape[1], T + span[0])
     for x, span in zip((k1_BSGC, k2_BRGD), spans, strict=True)
   ]
-  width = tpu_blocks.round_up(D, tpu_blocks.LANES)
+  width = tpu.round_up(D, tpu.LANES)
   terms = C // D
   plan = tpu_blocks.make_plan(
     T, H // G, lengths, spans, width, terms, q_BTHC.dtype.itemsize
@@ -55,7 +53,7 @@ def add_gradients(cfg, refs, lse_BTH, delta_BTH, d_out_BTHD) -> Inputs:
   d_out_BTHD = _widen(d_out_BTHD, d_out_BTHD.shape[-1], cfg.width)
   return refs._replace(
     d_out=_pack_rows(cfg.plan, d_out_BTHD, G),
-    stats=_pack_rows(cfg.plan, stats_BTH2, G, fill=NO_ROW),
+    stats=_pack_rows(cfg.plan, stats_BTH2, G, fill=tpu.NO_ROW),
   )
 
 
@@ -93,7 +91,7 @@ def shape(plan, N: int, axis: str, width: int) -> tuple[int, ...]:
     parts = tpu_blocks.parts(plan).shape[0]
     return (N, parts, *shape(plan, N, "rows", width)[1:])
   length, block = tpu_blocks.sizes(plan, axis)
-  return (N, tpu_blocks.round_up(length, block), width)
+  return (N, tpu.round_up(length, block), width)
 
 
 def spec(plan, owner: str, axis: str, width: int) -> pl.BlockSpec:

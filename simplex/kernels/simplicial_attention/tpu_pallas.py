@@ -20,7 +20,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 
-from simplex.kernels import backend
+from simplex.kernels import tpu
 from simplex.kernels.simplicial_attention import (
   canonical,
   tpu_blocks,
@@ -28,9 +28,6 @@ from simplex.kernels.simplicial_attention import (
   tpu_tiles,
 )
 
-MAX_WIDTH = 256
-# Below every logit; unlike -inf it can be subtracted from itself.
-LOWEST = -1e38
 # Batch and owners may go to different cores; what one owner meets is a sum.
 SEMANTICS = ("parallel", "parallel", "arbitrary", "arbitrary")
 
@@ -86,17 +83,6 @@ def backward(*arrays, **static):
   return scale * d_q, scale * d_k1, d_v1, scale * d_k2, d_v2
 
 
-def unsupported(q_BTHD, *arrays, **static) -> str | None:
-  """Why these arrays cannot be computed here, or None."""
-  del arrays, static
-  if backend.platform() != "tpu":
-    return f"needs a TPU, but programs are compiled for {backend.platform()!r}"
-  if q_BTHD.dtype == jnp.float16:
-    return "takes float32 and bfloat16, got float16"
-  D = q_BTHD.shape[-1]
-  return f"takes at most D={MAX_WIDTH}, got {D=}" if D > MAX_WIDTH else None
-
-
 class _Softmax(NamedTuple):
   """The state of a softmax over tiles of keys, in VMEM.
 
@@ -126,7 +112,7 @@ def _forward_kernel(cfg, refs, out_ref, lse_ref, *state):
 
   @pl.when(_is_first_met())
   def _():
-    state.peak[...] = jnp.full(state.peak.shape, LOWEST, jnp.float32)
+    state.peak[...] = jnp.full(state.peak.shape, tpu.LOWEST, jnp.float32)
     _clear(state.total, state.values)
 
   def row_and_short(x, j):
@@ -164,7 +150,7 @@ def _softmax_step(cfg, refs, state, a_mD, bias_jx1, x, r):
   state.peak[x.at, :] = m_x1
   state.total[x.at, :] = state.total[x.at, :] * keep_x1 + sum_x1
   kept_jxD = tpu_tiles.by_key(cfg, state.pv[...]) * keep_x1
-  pv_mD = tpu_tiles.dot(tpu_tiles.flat(p_jxr), refs.v2[r.at, :], (1, 0))
+  pv_mD = tpu.dot(tpu_tiles.flat(p_jxr), refs.v2[r.at, :], (1, 0))
   state.pv[...] = tpu_tiles.flat(kept_jxD) + pv_mD
 
 
@@ -208,8 +194,8 @@ def _short_kernel(cfg, refs, d_q_ref, d_k1_ref, d_v1_ref, *sums):
       p_mr, d_s_mr = tpu_tiles.score_grads(
         cfg, refs, a_mD, bias_jx1, b_mD, x, r
       )
-      sums.d_a[...] += tpu_tiles.dot(d_s_mr, refs.k2[r.at, :], (1, 0))
-      sums.pv[...] += tpu_tiles.dot(p_mr, refs.v2[r.at, :], (1, 0))
+      sums.d_a[...] += tpu.dot(d_s_mr, refs.k2[r.at, :], (1, 0))
+      sums.pv[...] += tpu.dot(p_mr, refs.v2[r.at, :], (1, 0))
       if cfg.product == "plus":
         sums.d_b[...] += jnp.sum(d_s_mr, axis=-1, keepdims=True)
 
@@ -259,8 +245,8 @@ def _long_kernel(cfg, refs, d_k2_ref, d_v2_ref):
       p_mr, d_s_mr = tpu_tiles.score_grads(
         cfg, refs, a_mD, bias_jx1, b_mD, x, r
       )
-      d_k2_ref[r.at, :] += tpu_tiles.dot(d_s_mr, a_mD, (0, 0))
-      d_v2_ref[r.at, :] += tpu_tiles.dot(p_mr, b_mD, (0, 0))
+      d_k2_ref[r.at, :] += tpu.dot(d_s_mr, a_mD, (0, 0))
+      d_v2_ref[r.at, :] += tpu.dot(p_mr, b_mD, (0, 0))
 
     _for_long_tiles(cfg, here, x, long)
 
@@ -327,10 +313,10 @@ def _run(kernel, cfg, owner, refs, *, outs, scratch):
     scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in scratch],
     compiler_params=pltpu.CompilerParams(
       dimension_semantics=SEMANTICS,
-      vmem_limit_bytes=tpu_blocks.VMEM_LIMIT,
+      vmem_limit_bytes=tpu.VMEM_LIMIT,
     ),
     name=kernel.__name__.strip("_"),
   )(refs)
 
 
-BACKEND = canonical.make(forward, backward, unsupported)
+BACKEND = canonical.make(forward, backward, tpu.unsupported)

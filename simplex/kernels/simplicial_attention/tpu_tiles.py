@@ -10,6 +10,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 import jax.numpy as jnp
 
+from simplex.kernels import tpu
 from simplex.kernels.simplicial_attention import tpu_blocks
 from simplex.types import Array
 
@@ -75,18 +76,6 @@ def for_each_tile(bounds, block, size, tile, body):
   lax.fori_loop(*bounds, step, 0)
 
 
-def dot(x, y, contract):
-  """A product of matrices in the dtype of y, summed in float32."""
-  exact = y.dtype == jnp.float32
-  return lax.dot_general(
-    x.astype(y.dtype),
-    y,
-    (((contract[0],), (contract[1],)), ((), ())),
-    precision=lax.Precision.HIGHEST if exact else lax.Precision.DEFAULT,
-    preferred_element_type=jnp.float32,
-  )
-
-
 def parts(cfg: Config) -> list[slice]:
   """Where each term is in a row of q or k1."""
   return [slice(n * cfg.width, (n + 1) * cfg.width) for n in range(cfg.terms)]
@@ -119,7 +108,7 @@ def make_value_rows(refs: Inputs, x: Span, j: Span):
 
 def scores(cfg: Config, refs: Inputs, a_mD, bias_jx1, x: Span, r: Span):
   """Scaled logits `[j, x, r]` in float32, -inf where x does not see both."""
-  logits_jxr = by_key(cfg, dot(a_mD, refs.k2[r.at, :], (1, 1)))
+  logits_jxr = by_key(cfg, tpu.dot(a_mD, refs.k2[r.at, :], (1, 1)))
   bias_xr = jnp.where(_sees_long(cfg.plan, refs, x, r), 0.0, -jnp.inf)
   return cfg.scale * logits_jxr + bias_jx1 + bias_xr
 
@@ -129,7 +118,7 @@ def score_grads(cfg: Config, refs: Inputs, a_mD, bias_jx1, b_mD, x, r):
   stats_x2 = refs.stats[x.at, :]
   s_jxr = scores(cfg, refs, a_mD, bias_jx1, x, r)
   p_jxr = jnp.exp(s_jxr - stats_x2[:, :1])
-  d_p_jxr = by_key(cfg, dot(b_mD, refs.v2[r.at, :], (1, 1)))
+  d_p_jxr = by_key(cfg, tpu.dot(b_mD, refs.v2[r.at, :], (1, 1)))
   return flat(p_jxr), flat(p_jxr * (d_p_jxr - stats_x2[:, 1:]))
 
 
