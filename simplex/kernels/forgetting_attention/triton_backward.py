@@ -19,7 +19,7 @@ from simplex.kernels.forgetting_attention import triton_tiles as tt
 
 @triton.jit
 def _row_numbers(lse, delta, b, head, query_m, c: tl.constexpr):
-  """Each row's lse, in base two, and delta; no weight outside of the queries."""
+  """Each row's lse, in base two, and delta; behind the last, of no weight."""
   index = (b * c.H + head).to(tl.int64) * c.T + query_m
   inside_m = query_m < c.T
   lse_m = tl.load(lse + index, mask=inside_m, other=float("inf")) / tb.LN_2
@@ -63,12 +63,15 @@ def backward_q(
 
   d_q_mD = tl.full((c.M, c.D), 0.0, tl.float32)
   for phase in tl.static_range(2):
-    ragged: tl.constexpr = phase == 0 and c.ragged_keys
     for i in range(0, tb.phase_size(lo, in_lo, in_hi, hi, phase == 0)):
       tile = tb.phase_block(i, lo, in_lo, in_hi, phase == 0)
       key_n = tile * c.N + tl.arange(0, c.N)
-      k_nD = tt.load_rows(k, b, tile * c.N, g, c.N, c.S, c.G, ragged, c)
-      v_nD = tt.load_rows(v, b, tile * c.N, g, c.N, c.S, c.G, ragged, c)
+      k_nD = tt.load_rows(
+        k, b, tile * c.N, g, c.N, c.S, c.G, phase == 0 and c.ragged_keys, c
+      )
+      v_nD = tt.load_rows(
+        v, b, tile * c.N, g, c.N, c.S, c.G, phase == 0 and c.ragged_keys, c
+      )
       high_n, low_n = tt.load_gates(high, low, b, head, key_n, c)
       x_mn = tl.dot(q_mD, tl.trans(k_nD), input_precision=c.PRECISION)
       if phase == 0:

@@ -10,8 +10,11 @@ SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
 TARGETS = {80: "sm_80", 90: "sm_90a"}
 # Of every array, in bytes: what XLA gives, and jax_triton tells the compiler.
 ALIGNMENT = 16
-FLOAT32 = ("out", "lse", "delta", "d_q", "d_k1", "d_v1", "d_k2", "d_v2")
-INT32 = ("seg_q", "seg_1", "seg_2", "chunk")
+SUMS = ("d_q", "d_k", "d_v", "d_k1", "d_v1", "d_k2", "d_v2", "columns")
+GATES = ("high", "low", "longest")
+FLOAT32 = ("out", "lse", "delta", *SUMS, *GATES)
+BOUNDS = ("start", "least", "most", "whole", "stop", "first")
+INT32 = ("seg_q", "seg_k", "seg_1", "seg_2", "chunk", *BOUNDS)
 
 
 class Compiled(NamedTuple):
