@@ -162,8 +162,7 @@ def tiles_of(kernel, inputs, *, scale, choose, online=False, edge=False):
   padded = triton_sizes.channels(D)
   segments = inputs.segments_BS is not None
   itemsize = inputs.q_BTHD.dtype.itemsize
-  plain = not (segments or online)
-  size = choose(sizes.case_of(kernel, itemsize, padded, plain))
+  size = choose(sizes.case_of(kernel, itemsize, padded))
   tiles = Tiles(
     B=B,
     T=T,
@@ -202,4 +201,9 @@ def _or_nothing(*arrays):
   return [nothing if x is None else x for x in arrays]
 
 
-BACKEND = make(lambda case: sizes.choose(case, triton_call.device_kind()))
+def of_table(case: sizes.Case) -> sizes.Sizes:
+  """The sizes of the table for the GPU that there is, or is compiled for."""
+  return sizes.choose(case, triton_call.device_kind())
+
+
+BACKEND = make(of_table)

@@ -18,23 +18,22 @@ class Case(NamedTuple):
     kernel: "forward", "backward_q" or "backward_kv".
     bytes: of one number of the inputs.
     D: channels, padded: 64, 128 or 256.
-    plain: neither segments nor online pruning: registers for larger tiles.
   """
 
   kernel: str
   bytes: int
   D: int
-  plain: bool
 
 
 # None of these is measured on a GPU yet. They were chosen so that compiled
-# kernels do not spill registers.
+# kernels do not spill registers, with segments and online pruning too. Hopper
+# multiplies by groups of four warps and 64 rows.
 TABLE = size_table.TABLE
 
 
-def case_of(kernel: str, bytes: int, D: int, plain: bool) -> Case:
+def case_of(kernel: str, bytes: int, D: int) -> Case:
   """The case of `D` padded channels."""
-  return Case(kernel, bytes, max(64, D), plain)
+  return Case(kernel, bytes, max(64, D))
 
 
 def choose(case: Case, device: str = "") -> Sizes:
@@ -49,15 +48,13 @@ def candidates(case: Case) -> list[Sizes]:
 
 def _fits(case: Case, size: Sizes) -> bool:
   """Whether accumulators leave a quarter of the registers to all else."""
-  tiles = {"forward": 1, "backward_q": 2, "backward_kv": 2}[case.kernel]
-  sums = {
-    "forward": size.rows,
-    "backward_q": size.rows,
-    "backward_kv": 2 * size.keys,
-  }[case.kernel]
-  accumulators = sums * case.D + tiles * size.rows * size.keys
+  if case.kernel == "backward_kv":
+    sums, moving = 2 * size.keys, size.rows
+  else:
+    sums, moving = size.rows, size.keys
+  products = 1 if case.kernel == "forward" else 2
+  accumulators = sums * case.D + products * size.rows * size.keys
   # Tiles on their way, in at most 163 KiB of shared memory.
-  moving = size.rows if case.kernel == "backward_kv" else size.keys
-  memory = 2 * size.stages * moving * case.D * case.bytes
+  tiles = 2 * size.stages * moving * case.D * case.bytes
   registers = 255 * 32 * size.warps
-  return 4 * accumulators <= 3 * registers and memory <= 163 * 1024
+  return 4 * accumulators <= 3 * registers and tiles <= 163 * 1024
