@@ -56,7 +56,7 @@ CASES = (
   dict(testcase_name="segments", T=66, H=1, segments=PACKED),
   dict(testcase_name="few_of_segments", T=20, S=66, segments=PACKED),
   dict(testcase_name="mixed_segments", T=60, segments=MIXED_UP),
-  dict(testcase_name="segments_and_window", T=60, window=9, segments=PACKED),
+  dict(testcase_name="segments_and_window", T=66, window=9, segments=PACKED),
   dict(testcase_name="few_channels", T=18, D=5),
   dict(testcase_name="many_channels", T=9, D=256, H=1),
   dict(testcase_name="scaled", T=18, scale=-0.7),
@@ -85,7 +85,7 @@ def random_inputs(B=1, T=33, S=None, H=2, G=1, D=16, gate=2.0, dtype="float32"):
   normal = np.random.default_rng(0).standard_normal
   key = (B, S or T, G, D)
   rows = [jnp.asarray(normal(x), dtype) for x in ((B, T, H, D), key, key)]
-  logits = jnp.asarray(gate + normal((B, S or T, H)), jnp.float32)
+  logits = jnp.asarray(gate + normal((*key[:2], H)), jnp.float32)
   return [*rows, jax.nn.log_sigmoid(logits)]
 
 
@@ -164,8 +164,8 @@ class ForgettingAttentionTest(interpreter.InterpretedTest):
       prune=None,
     )[0][:2]
     self.assert_near(got, in_float64(fn, *arrays, dtype=dtype), dtype)
-    ran = [name for name, _ in self.calls]
-    self.assertEqual(ran, ["forward", "backward_q", "backward_kv"])
+    ran = sorted(name for name, _ in self.calls)
+    self.assertEqual(ran, ["backward_kv", "backward_q", "forward"])
 
   def run_pruned(self, arrays, window, prune):
     """Values and gradients, first keys, and the fraction left out.
@@ -185,7 +185,7 @@ class ForgettingAttentionTest(interpreter.InterpretedTest):
   @parameterized.parameters(dict(prune=-2.0), dict(prune="online"))
   def test_both_directions_leave_out_the_same(self, prune):
     self.use_mixed_sizes()
-    self.enterContext(mock.patch.object(pruning, "LOG_EPSILON", 2.0))
+    self.enterContext(mock.patch.object(pruning, "LOG_EPSILON", 9.0))
     arrays = random_inputs(T=130, S=140, gate=1.0)
     got, start_BHT, skipped_BH = self.run_pruned(arrays, 90, prune)
     self.assertGreater(float(skipped_BH.min()), 0.2)
