@@ -23,6 +23,7 @@ is the sum of the columns before t less that of the rows before t.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from simplex.kernels.backend import Backend
@@ -130,7 +131,11 @@ def _threshold(q_BTHD, k_BSGD, scale, prune):
 
 
 def _gradient_of_gates(columns_BHS, d_lse_BHT, segments_BS):
-  """The sum of columns less rows before each gate, within its segment."""
+  """The sum of columns less rows before each gate.
+
+  From the last position at which no segment goes on, where the sum is 0 but for
+  rounding: the first gate of a segment has a gradient of exactly 0.
+  """
   S, T = columns_BHS.shape[-1], d_lse_BHT.shape[-1]
   rows_BHS = jnp.pad(d_lse_BHT, ((0, 0), (0, 0), (S - T, 0)))
   differences_BHS = columns_BHS - rows_BHS
@@ -138,15 +143,24 @@ def _gradient_of_gates(columns_BHS, d_lse_BHT, segments_BS):
   if segments_BS is None:
     high, low = gates.prefix_sums(before)
     return (high + low).swapaxes(1, 2)
-  starts_BS = segments_BS[:, 1:] != segments_BS[:, :-1]
-  starts_BS = jnp.pad(starts_BS, ((0, 0), (1, 0)), constant_values=True)
   positions_S = jnp.arange(S)
-  start_BS = jnp.maximum.accumulate(
-    jnp.where(starts_BS, positions_S, 0), axis=1
-  )
+  goes_to_BS = jnp.maximum.accumulate(_last_of_segment(segments_BS), axis=1)
+  ended_BS = jnp.pad(goes_to_BS, ((0, 0), (1, 0)))[:, :-1] < positions_S
+  start_BS = jnp.maximum.accumulate(jnp.where(ended_BS, positions_S, 0), axis=1)
   high, low = gates.prefix_sums(before)
   at_start = lambda x: jnp.take_along_axis(x, start_BS[:, None], axis=2)
-  # Exactly 0 at the first gate of a segment, which decays no pair.
   sums = gates.decay(high, low, at_start(high), at_start(low))
   seen_BHS = (segments_BS >= 0)[:, None]
   return jnp.where(seen_BHS, sums, 0).swapaxes(1, 2)
+
+
+def _last_of_segment(segments_BS):
+  """The last position of each position's segment; of padding, its own."""
+
+  def last(segments_S):
+    order_S = jnp.argsort(segments_S, stable=True)
+    sorted_S = segments_S[order_S]
+    return order_S[jnp.searchsorted(sorted_S, segments_S, side="right") - 1]
+
+  positions_S = jnp.arange(segments_BS.shape[1])
+  return jnp.where(segments_BS >= 0, jax.vmap(last)(segments_BS), positions_S)
