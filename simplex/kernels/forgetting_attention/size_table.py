@@ -10,11 +10,11 @@ compiled for, not measured.
 TABLE = {
   "NVIDIA H": {
     ("forward", 2, 64): (128, 64, 8, 3),
-    ("forward", 2, 128): (128, 64, 8, 3),
+    ("forward", 2, 128): (128, 64, 8, 2),
     ("backward_q", 2, 64): (128, 64, 8, 2),
     ("backward_q", 2, 128): (128, 64, 8, 2),
     ("backward_kv", 2, 64): (64, 128, 8, 2),
-    ("backward_kv", 2, 128): (64, 128, 8, 2),
+    ("backward_kv", 2, 128): (32, 128, 8, 2),
   },
   "default": {
     ("forward", 2, 64): (64, 64, 4, 2),

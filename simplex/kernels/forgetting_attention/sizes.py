@@ -47,7 +47,7 @@ def candidates(case: Case) -> list[Sizes]:
 
 
 def _fits(case: Case, size: Sizes) -> bool:
-  """Whether accumulators leave a quarter of the registers to all else."""
+  """Whether accumulators leave a fifth of the registers to all else."""
   if case.kernel == "backward_kv":
     sums, moving = 2 * size.keys, size.rows
   else:
@@ -57,4 +57,4 @@ def _fits(case: Case, size: Sizes) -> bool:
   # Tiles on their way, in at most 163 KiB of shared memory.
   tiles = 2 * size.stages * moving * case.D * case.bytes
   registers = 255 * 32 * size.warps
-  return 4 * accumulators <= 3 * registers and tiles <= 163 * 1024
+  return 5 * accumulators <= 4 * registers and tiles <= 163 * 1024

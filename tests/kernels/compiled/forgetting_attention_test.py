@@ -33,7 +33,8 @@ VARIANTS = (
   ("forward", dict(dtype="float32")),
   ("backward_q", dict(dtype="float32", D=128)),
   ("backward_q", dict(D=256)),
-  ("backward_kv", dict(dtype="float16", segments=True, heads=8, T=8190)),
+  ("backward_kv", dict(D=128, segments=True, heads=8, T=8190)),
+  ("backward_kv", dict(dtype="float16")),
   ("backward_kv", dict(dtype="float32", D=128)),
   ("backward_kv", dict(D=256)),
 )

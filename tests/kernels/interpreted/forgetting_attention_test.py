@@ -49,14 +49,14 @@ CASES = (
   dict(testcase_name="more_keys", T=21, S=45),
   dict(testcase_name="one_query", T=1, S=35),
   dict(testcase_name="self_only", T=19, window=1),
-  dict(testcase_name="window", T=40, window=7),
-  dict(testcase_name="wide_window", T=39, S=70, window=35, H=1),
+  dict(testcase_name="window", T=29, S=50, window=25),
   dict(testcase_name="heads", B=2, T=18, H=4, G=2),
   dict(testcase_name="multi_head", T=17, H=2, G=2),
-  dict(testcase_name="segments", T=66, H=1, segments=PACKED),
-  dict(testcase_name="few_of_segments", T=20, S=66, segments=PACKED),
+  dict(testcase_name="segments", T=60, S=66, H=1, segments=PACKED),
   dict(testcase_name="mixed_segments", T=60, segments=MIXED_UP),
-  dict(testcase_name="segments_and_window", T=66, window=9, segments=PACKED),
+  dict(
+    testcase_name="segments_and_window", T=66, H=1, window=9, segments=PACKED
+  ),
   dict(testcase_name="few_channels", T=18, D=5),
   dict(testcase_name="many_channels", T=9, D=256, H=1),
   dict(testcase_name="scaled", T=18, scale=-0.7),
@@ -186,8 +186,8 @@ class ForgettingAttentionTest(interpreter.InterpretedTest):
   def test_both_directions_leave_out_the_same(self, prune):
     self.use_mixed_sizes()
     self.enterContext(mock.patch.object(pruning, "LOG_EPSILON", 9.0))
-    arrays = random_inputs(T=130, S=140, gate=1.0)
-    got, start_BHT, skipped_BH = self.run_pruned(arrays, 90, prune)
+    arrays = random_inputs(T=90, S=100, gate=1.0)
+    got, start_BHT, skipped_BH = self.run_pruned(arrays, 70, prune)
     self.assertGreater(float(skipped_BH.min()), 0.2)
     fn = functools.partial(dense, start_BHT=np.asarray(start_BHT))
     exact = in_float64(fn, *arrays, dtype="float32")
@@ -200,16 +200,16 @@ class ForgettingAttentionTest(interpreter.InterpretedTest):
 
   def test_a_block_stops_where_all_of_its_rows_have_forgotten(self):
     self.enterContext(mock.patch.object(pruning, "LOG_EPSILON", -3.0))
-    arrays = random_inputs(T=150, H=1, gate=0.5)
-    _, start_BHT, skipped_BH = self.run_pruned(arrays, 150, "online")
+    arrays = random_inputs(T=110, H=1, gate=0.5)
+    _, start_BHT, skipped_BH = self.run_pruned(arrays, 110, "online")
     q_TD, k_SD, log_f_S = (
-      np.asarray(x, np.float64)[0].reshape(150, -1)
+      np.asarray(x, np.float64)[0].reshape(110, -1)
       for x in (arrays[0], arrays[1], arrays[3])
     )
-    firsts = [online_first(q_TD, k_SD, log_f_S[:, 0], m) for m in range(10)]
+    firsts = [online_first(q_TD, k_SD, log_f_S[:, 0], m) for m in range(7)]
     np.testing.assert_array_equal(start_BHT[0, 0, ::16], 16 * np.array(firsts))
     visited = sum(m + 1 - first for m, first in enumerate(firsts))
-    self.assertAlmostEqual(float(skipped_BH[0, 0]), 1 - visited / 55, places=6)
+    self.assertAlmostEqual(float(skipped_BH[0, 0]), 1 - visited / 28, places=6)
 
   def test_closed_gates_give_the_newest_value(self):
     q, k, v, log_f = random_inputs(T=20, H=1)
@@ -227,7 +227,7 @@ class ForgettingAttentionTest(interpreter.InterpretedTest):
     got = interpreter.values_and_grads(op("gpu_triton"), *rows, log_f)
     self.assert_near(got, exact)
 
-  @parameterized.parameters((1, 1), (6, 3), (99, 4))
+  @parameterized.parameters((1, 1), (6, 3))
   def test_programs_share_the_heads_of_a_small_grid(self, enough, parts):
     self.patch(ENOUGH_PROGRAMS=enough)
     arrays = random_inputs(T=17, H=4)
