@@ -1,15 +1,23 @@
-"""The only line that calls jax_triton: its names change between versions."""
+"""The only line that calls jax_triton: its names change between versions.
+
+Beside it, what the GPU kernels of every op have in common.
+"""
 
 from collections.abc import Sequence
 import importlib.util
 
 import jax
 
+from simplex.kernels import backend, checks
 from simplex.types import Array
 
 # What to compile for where there is no GPU to ask.
 COMPUTE_CAPABILITY = 90
 DEVICE_KIND = "NVIDIA H200"
+MAX_D = 256
+# float32 products are three of tensor cores: what they leave out is 2^-22 of
+# each factor, and without tensor cores the same product spills its registers.
+PRECISION = "tf32x3"
 
 
 def missing() -> str | None:
@@ -17,6 +25,20 @@ def missing() -> str | None:
   for name in ("triton", "jax_triton"):
     if importlib.util.find_spec(name) is None:
       return name
+  return None
+
+
+def unsupported(q_BTHD: Array) -> str | None:
+  """Why the kernels of an op cannot run here on such queries, or None."""
+  D = q_BTHD.shape[-1]
+  if backend.platform() != "gpu":
+    return f"it needs an NVIDIA GPU, not {backend.platform()!r}"
+  if missing():
+    return f"the package {missing()!r} is not installed"
+  if D > MAX_D:
+    return f"{D=} channels are more than {MAX_D}"
+  if str(q_BTHD.dtype) not in checks.DTYPES:
+    return f"{q_BTHD.dtype} is not one of {checks.DTYPES}"
   return None
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from launch import benchmark, conformance, timing, tuning
 from launch.benchmarks import simplicial_attention
-from simplex.kernels.simplicial_attention import size_table, sizes
 from tests.launch import command
 
 
@@ -122,27 +121,31 @@ class ConformanceTest(parameterized.TestCase):
 
 
 class TuningTest(parameterized.TestCase):
-  CASE = sizes.case_of("forward", 2, 128, True, 64)
-
-  def test_the_fastest_candidate_wins_and_what_fails_says_so(self):
-    best = [x for x in sizes.candidates(self.CASE) if x.warps == 4][3]
+  @parameterized.parameters(*tuning.OPS)
+  def test_the_fastest_candidate_wins_and_what_fails_says_so(self, op):
+    sizes, problem = tuning.module(op, "sizes"), tuning.OPS[op][0]
+    case = sizes.case_of("forward", tuning.BYTES, *problem.case)
+    candidates = sizes.candidates(case)
+    best = [x for x in candidates if x.warps == 4][3]
 
     def measure(size):
       if size.warps == 8:
         raise jax.errors.JaxRuntimeError("out of registers\nmore")
       return 1.0 if size == best else 2.0
 
-    found, rows = tuning.fastest(self.CASE, measure)
+    found, rows = tuning.fastest(case, candidates, measure)
     self.assertEqual(found, best)
     missing = {row.get("missing") for row in rows}
     self.assertEqual(missing, {None, "out of registers"})
 
-  def test_the_table_is_what_the_command_would_write(self):
-    written = tuning.source(size_table.TABLE)
-    self.assertEqual(tuning.PATH.read_text(), written)
+  @parameterized.parameters(*tuning.OPS)
+  def test_the_table_is_what_the_command_would_write(self, op):
+    sizes = tuning.module(op, "sizes")
+    written = tuning.source(sizes.TABLE, sizes.Case._fields)
+    self.assertEqual(tuning.path(op).read_text(), written)
     space = {}
     exec(written, space)
-    self.assertEqual(space["TABLE"], size_table.TABLE)
+    self.assertEqual(space["TABLE"], sizes.TABLE)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from simplex.kernels import backend, checks, triton_call
+from simplex.kernels import backend, triton_call, triton_sizes
 from simplex.kernels.simplicial_attention import canonical, sizes
-from simplex.kernels.simplicial_attention.tiles import (
-  Tiles,
-  channels,
-  packing,
-)
+from simplex.kernels.simplicial_attention.tiles import Tiles, packing
 
-MAX_D = 256
-# float32 products are three of tensor cores: what they leave out is 2^-22 of
-# each factor, and without tensor cores the same product spills its registers.
-PRECISION = "tf32x3"
 # Fewer programs than this leave multiprocessors idle: two for each of 132.
 ENOUGH_PROGRAMS = 264
 # Of the addends of d_k1 and d_v1 that wait for their sum, in one chunk.
@@ -40,16 +32,7 @@ def make(choose: Callable[[sizes.Case], sizes.Sizes]) -> backend.Backend:
 
 def unsupported(q_BTHD, *arrays, **static) -> str | None:
   del arrays, static
-  D = q_BTHD.shape[-1]
-  if backend.platform() != "gpu":
-    return f"it needs an NVIDIA GPU, not {backend.platform()!r}"
-  if triton_call.missing():
-    return f"the package {triton_call.missing()!r} is not installed"
-  if D > MAX_D:
-    return f"{D=} channels are more than {MAX_D}"
-  if str(q_BTHD.dtype) not in checks.DTYPES:
-    return f"{q_BTHD.dtype} is not one of {checks.DTYPES}"
-  return None
+  return triton_call.unsupported(q_BTHD)
 
 
 def forward(*arrays, product, scale, spans, choose):
@@ -205,7 +188,7 @@ def tiles_of(kernel, arrays, *, product, scale, spans, choose):
   B, T, H, C = q.shape
   S, G, D = v1.shape[1:]
   heads = H // G
-  padded, terms = channels(D), C // D
+  padded, terms = triton_sizes.channels(D), C // D
   plain = terms == 1 and product == "times" and segments[0] is None
   size = choose(sizes.case_of(kernel, q.dtype.itemsize, padded, plain, heads))
   (before1, after1), (before2, after2) = spans
@@ -226,7 +209,7 @@ def tiles_of(kernel, arrays, *, product, scale, spans, choose):
     SEGMENTS=segments[0] is not None,
     SCALE=scale,
     N=size.keys,
-    PRECISION=PRECISION,
+    PRECISION=triton_call.PRECISION,
     **packing(size.rows, heads, before1 + after1 + 1, T),
   )
   return tiles, size

@@ -2,9 +2,9 @@
 
 python -m launch.benchmark --tune
 
-A case is `(kernel, bytes, D, plain, heads)` or the beginning of one, and
-sizes are `(rows, keys, warps, stages)`: see `sizes`. Entries of devices
-that were not tuned are compiled for, not measured.
+A case is `(kernel, bytes, D, plain, heads)` or the beginning of one, and sizes
+are `(rows, keys, warps, stages)`: see `sizes`. Entries of devices that were not
+tuned are compiled for, not measured.
 """
 
 TABLE = {

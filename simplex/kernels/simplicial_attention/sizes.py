@@ -4,10 +4,11 @@ The table, all that depends on a device, is a file of its own: a tuning command
 measures each of `candidates(case)` and writes it again whole.
 """
 
-import itertools
 from typing import NamedTuple
 
+from simplex.kernels import triton_sizes
 from simplex.kernels.simplicial_attention import size_table
+from simplex.kernels.triton_sizes import Sizes
 
 
 class Case(NamedTuple):
@@ -26,22 +27,6 @@ class Case(NamedTuple):
   D: int
   plain: bool
   heads: bool
-
-
-class Sizes(NamedTuple):
-  """Block sizes of one kernel.
-
-  Attributes:
-    rows: of (short key, query, head) in a tile.
-    keys: second keys in a tile.
-    warps: of a program.
-    stages: tiles that are on their way at a time.
-  """
-
-  rows: int
-  keys: int
-  warps: int
-  stages: int
 
 
 # Heads per key head that make the rows of a tile by themselves, or a multiple.
@@ -64,20 +49,12 @@ def case_of(kernel: str, bytes: int, D: int, plain: bool, heads: int) -> Case:
 
 def choose(case: Case, device: str = "") -> Sizes:
   """The sizes for a case on a device, by the name that it has in JAX."""
-  names = sorted((name for name in TABLE if name in device), key=len)
-  for name in (*reversed(names), "default"):
-    for length in range(len(case), 0, -1):
-      if case[:length] in TABLE[name]:
-        return Sizes(*TABLE[name][case[:length]])
-  raise KeyError(case)
+  return triton_sizes.choose(TABLE, case, device)
 
 
 def candidates(case: Case) -> list[Sizes]:
   """Sizes worth measuring for a case: those whose registers can suffice."""
-  grid = itertools.product(
-    (16, 32, 64, 128), (16, 32, 64, 128), (4, 8), (1, 2, 3)
-  )
-  return [size for size in itertools.starmap(Sizes, grid) if _fits(case, size)]
+  return triton_sizes.candidates(case, _fits)
 
 
 def _fits(case: Case, size: Sizes) -> bool:

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+from simplex.kernels import triton_sizes
+
 LOG2_E = math.log2(math.e)
 
 
@@ -134,15 +136,6 @@ def packing(rows: int, heads: int, w1: int, T: int) -> dict[str, int]:
   windows one key longer. Odd factors of `heads` are blocks of their own.
   """
   NH = math.gcd(heads, rows)
-  most = min(rows // NH, _power_of_two(w1))
-  NQ = min(rows // NH // most, _power_of_two(T))
+  most = min(rows // NH, triton_sizes.power_of_two(w1))
+  NQ = min(rows // NH // most, triton_sizes.power_of_two(T))
   return {"NS": rows // NH // NQ, "NQ": NQ, "NH": NH}
-
-
-def channels(D: int) -> int:
-  """D padded for a tensor core."""
-  return max(16, _power_of_two(D))
-
-
-def _power_of_two(n: int) -> int:
-  return 1 << (n - 1).bit_length()

@@ -15,6 +15,7 @@ would have to add into memory in no fixed order.
 import triton
 import triton.language as tl
 
+from simplex.kernels import triton_blocks as tb
 from simplex.kernels.simplicial_attention import triton_tiles as tt
 
 
@@ -22,7 +23,7 @@ from simplex.kernels.simplicial_attention import triton_tiles as tt
 def _row_numbers(lse, delta, row, row_m, inside_p, c: tl.constexpr):
   """Each row's lse, in base two, and delta; zeros outside of the block."""
   inside_m = inside_p & (row_m >= 0)
-  lse_m = tl.load(lse + row + row_m, mask=inside_m, other=0.0) / tt.LN_2
+  lse_m = tl.load(lse + row + row_m, mask=inside_m, other=0.0) / tb.LN_2
   return lse_m, tl.load(delta + row + row_m, mask=inside_m, other=0.0)
 
 
@@ -102,8 +103,8 @@ def backward_q(
     pv_mD = tl.full((c.rows, c.D), 0.0, tl.float32)
     d_s_m = tl.full((c.rows,), 0.0, tl.float32)
     for phase in tl.static_range(PHASES):
-      for i in range(0, tt.phase_size(lo, in_lo, in_hi, hi, phase == 0)):
-        tile = tt.phase_block(i, lo, in_lo, in_hi, phase == 0) * c.N
+      for i in range(0, tb.phase_size(lo, in_lo, in_hi, hi, phase == 0)):
+        tile = tb.phase_block(i, lo, in_lo, in_hi, phase == 0) * c.N
         k2_nD, v2_nD, seg_n, key_n = tt.load_long(
           k2, v2, seg_2, b, g, tile, phase == 0, c
         )
@@ -188,10 +189,10 @@ def backward_kv(
   d_k2_nD = tl.full((c.N, c.D), 0.0, tl.float32)
   d_v2_nD = tl.full((c.N, c.D), 0.0, tl.float32)
   for phase in tl.static_range(PHASES):
-    blocks = tt.phase_size(lo, in_lo, in_hi, hi, phase == 0)
+    blocks = tb.phase_size(lo, in_lo, in_hi, hi, phase == 0)
     for i in range(part, blocks * c.head_blocks, c.PARTS1):
       block = i // c.head_blocks
-      first = tt.phase_block(block, lo, in_lo, in_hi, phase == 0) * c.NQ
+      first = tb.phase_block(block, lo, in_lo, in_hi, phase == 0) * c.NQ
       head = g * (c.H // c.G) + i % c.head_blocks * c.NH
       inside_p = first + query_p < c.T
       row = (b * c.T + first).to(tl.int64) * c.H + head

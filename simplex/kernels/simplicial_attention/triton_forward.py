@@ -12,6 +12,7 @@ touch w + 63 keys on each axis, and use w of them.
 import triton
 import triton.language as tl
 
+from simplex.kernels import triton_blocks as tb
 from simplex.kernels.simplicial_attention import triton_tiles as tt
 
 
@@ -61,7 +62,7 @@ def _store(best_m, total_m, acc_mD, out, lse, first, c: tl.constexpr):
     acc_oD = tt.sum_short(acc_mD * factor_m[:, None], c)
   seen_o = total_o > 0
   total_o = tl.where(seen_o, total_o, 1.0)
-  lse_o = (best_o + tl.log2(total_o)) * tt.LN_2
+  lse_o = (best_o + tl.log2(total_o)) * tb.LN_2
   row_o = tl.arange(0, c.NQ * c.NH)
   inside_o = first + row_o // c.NH < c.T
   row_o = row_o // c.NH * c.H + row_o % c.NH
@@ -117,9 +118,9 @@ def forward(q, k1, v1, k2, v2, seg_q, seg_1, seg_2, out, lse, c: tl.constexpr):
     bias_m = tt.bias(q0_mD, k0_pD, c)
 
   for phase in tl.static_range(PHASES):
-    tiles = tt.phase_size(lo, in_lo, in_hi, hi, phase == 0)
+    tiles = tb.phase_size(lo, in_lo, in_hi, hi, phase == 0)
     for i in range(part // c.PARTS1, tiles, c.PARTS2):
-      tile = tt.phase_block(i, lo, in_lo, in_hi, phase == 0) * c.N
+      tile = tb.phase_block(i, lo, in_lo, in_hi, phase == 0) * c.N
       k2_nD, v2_nD, seg_n, key_n = tt.load_long(
         k2, v2, seg_2, b, g, tile, phase == 0, c
       )

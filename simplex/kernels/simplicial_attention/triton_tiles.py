@@ -11,8 +11,6 @@ of each query. `c` is `tiles.Tiles`.
 import triton
 import triton.language as tl
 
-LN_2 = tl.constexpr(0.6931471805599453)
-
 
 @triton.jit
 def rows(c: tl.constexpr):
@@ -66,22 +64,6 @@ def query_blocks(tile, c: tl.constexpr):
   # The tile that sticks out of the sequence always needs its mask.
   in_lo = tl.where(tile + c.N > c.R, hi, tl.minimum(in_lo, hi))
   return lo, in_lo, tl.maximum(in_hi, in_lo), hi
-
-
-@triton.jit
-def phase_size(lo, in_lo, in_hi, hi, MASKED: tl.constexpr):
-  """Blocks of a loop: those on both edges, or those between."""
-  if MASKED:
-    return in_lo - lo + hi - in_hi
-  return in_hi - in_lo
-
-
-@triton.jit
-def phase_block(i, lo, in_lo, in_hi, MASKED: tl.constexpr):
-  """The i-th block of a loop: those on both edges, or those between."""
-  if MASKED:
-    return tl.where(lo + i < in_lo, lo + i, lo + i - in_lo + in_hi)
-  return in_lo + i
 
 
 @triton.jit

@@ -1,17 +1,50 @@
 """Compiles Triton kernels for GPUs that are not here, and reads the result."""
 
+import importlib
+import importlib.util
 import re
 import subprocess
 import tempfile
 from typing import NamedTuple
+
+import jax
 
 # What one program may have, in bytes, by compute capability.
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
 TARGETS = {80: "sm_80", 90: "sm_90a"}
 # Of every array, in bytes: what XLA gives, and jax_triton tells the compiler.
 ALIGNMENT = 16
-FLOAT32 = ("out", "lse", "delta", "d_q", "d_k1", "d_v1", "d_k2", "d_v2")
-INT32 = ("seg_q", "seg_1", "seg_2", "chunk")
+SUMS = ("d_q", "d_k", "d_v", "d_k1", "d_v1", "d_k2", "d_v2", "columns")
+GATES = ("high", "low", "longest")
+FLOAT32 = ("out", "lse", "delta", *SUMS, *GATES)
+BOUNDS = ("start", "least", "most", "whole", "stop", "first")
+INT32 = ("seg_q", "seg_k", "seg_1", "seg_2", "chunk", *BOUNDS)
+
+
+def skip_without(test, *names):
+  """Skips a test where packages are missing, or triton does not compile."""
+  for name in names:
+    if importlib.util.find_spec(name) is None:
+      test.skipTest(f"{name} is not installed: there is none for this platform")
+  import triton
+
+  if triton.knobs.runtime.interpret:
+    test.skipTest("triton interprets in this process: unset TRITON_INTERPRET")
+
+
+def skip_without_jax_triton(test):
+  """Skips a test where programs cannot be lowered for a GPU."""
+  skip_without(test, "triton", "jax_triton")
+  try:
+    importlib.import_module("jax_triton")
+  except ImportError as error:
+    test.skipTest(f"jax_triton needs jax-cuda13-plugin: {error}")
+
+
+def lowered(fn, *arrays, **jit) -> str:
+  """The program of a function for a GPU, before it is compiled."""
+  traced = jax.jit(fn, **jit).trace(*arrays)
+  return traced.lower(lowering_platforms=("cuda",)).as_text()
 
 
 class Compiled(NamedTuple):

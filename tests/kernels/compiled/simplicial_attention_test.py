@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import importlib.util
 from unittest import mock
 
 from absl.testing import absltest, parameterized
@@ -72,20 +71,10 @@ def variant(
   return getattr(module, name), dataclasses.replace(c, CHUNK=T), size
 
 
-def skip_without(test, *names):
-  for name in names:
-    if importlib.util.find_spec(name) is None:
-      test.skipTest(f"{name} is not installed: there is none for this platform")
-  import triton
-
-  if triton.knobs.runtime.interpret:
-    test.skipTest("triton interprets in this process: unset TRITON_INTERPRET")
-
-
 class KernelTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
-    skip_without(self, "triton")
+    compiler.skip_without(self, "triton")
 
   def assert_good(self, name, got, capability):
     self.assertEqual(got.spills, 0, name)
@@ -138,20 +127,12 @@ class ProgramTest(chex.TestCase):
 
   def setUp(self):
     super().setUp()
-    skip_without(self, "triton", "jax_triton")
-    try:
-      importlib.import_module("jax_triton")
-    except ImportError as error:
-      self.skipTest(f"jax_triton needs jax-cuda13-plugin: {error}")
+    compiler.skip_without_jax_triton(self)
     self.enterContext(mock.patch.object(backend, "platform", lambda: "gpu"))
-
-  def lowered(self, fn, *arrays, **jit):
-    traced = jax.jit(fn, **jit).trace(*arrays)
-    return traced.lower(lowering_platforms=("cuda",)).as_text()
 
   def test_value_and_gradients_are_three_calls(self):
     fn = lambda *xs: conformance.value_and_grads(op(windows=(32, 512)), *xs)
-    program = self.lowered(fn, *shapes())
+    program = compiler.lowered(fn, *shapes())
     self.assertEqual(program.count("@triton_kernel_call"), 3)
 
   def test_a_sharded_batch_stays_where_it_is(self):
@@ -159,13 +140,13 @@ class ProgramTest(chex.TestCase):
     rows = jax.NamedSharding(mesh, jax.P("data"))
     fn = op(windows=(32, 512))
     with jax.set_mesh(mesh):
-      program = self.lowered(fn, *shapes(B=4), in_shardings=rows)
+      program = compiler.lowered(fn, *shapes(B=4), in_shardings=rows)
     call = next(x for x in program.splitlines() if "@triton_kernel_call" in x)
     self.assertIn("tensor<1x64x4x64xbf16>", call)
     self.assertNotIn("tensor<4x64x", call)
 
   def test_keys_are_not_repeated_for_their_heads(self):
-    program = self.lowered(op(windows=(32, 512)), *shapes(H=8))
+    program = compiler.lowered(op(windows=(32, 512)), *shapes(H=8))
     call = next(x for x in program.splitlines() if "@triton_kernel_call" in x)
     self.assertEqual(call.count("tensor<2x64x1x64xbf16>"), 4)
 

@@ -1,27 +1,33 @@
-"""Compiles the op, value and gradients, for an H200: XLA's whole pipeline.
+"""Compiles ops, values and gradients, for an H200: XLA's whole pipeline.
 
 `make compile-gpu`. There is no GPU here: what is printed is compiled for one,
 not run on one.
 """
 
+import functools
 import pathlib
 from unittest import mock
 
 import jax
 from jax.experimental import topologies
 
+from simplex import kernels
 from simplex.kernels import backend
-from simplex.kernels.simplicial_attention import api
 from tests.kernels import conformance
 
 DEVICE = pathlib.Path(__file__).with_name("h200.txtpb")
-# (B, T, H, G, D), windows.
-CASES = (
-  ((1, 8192, 64, 1, 128), (32, 512)),
-  ((1, 16384, 64, 1, 128), (32, 512)),
-  ((4, 4096, 16, 16, 64), (32, 512)),
-  ((4, 8192, 16, 16, 64), (32, 512)),
-  ((1, 2048, 8, 8, 64), (None, None)),
+# (B, T, H, G, D), settings.
+SIMPLICIAL = (
+  ((1, 8192, 64, 1, 128), dict(windows=(32, 512))),
+  ((1, 16384, 64, 1, 128), dict(windows=(32, 512))),
+  ((4, 4096, 16, 16, 64), dict(windows=(32, 512))),
+  ((4, 8192, 16, 16, 64), dict(windows=(32, 512))),
+  ((1, 2048, 8, 8, 64), dict(windows=(None, None))),
+)
+FORGETTING = (
+  ((2, 16384, 16, 16, 64), dict()),
+  ((2, 16384, 16, 16, 64), dict(prune="online")),
+  ((1, 16384, 16, 4, 128), dict(prune="paper", window=4096)),
 )
 
 
@@ -33,29 +39,34 @@ def main():
     target_config=DEVICE.read_text(),
   )
   sharding = jax.sharding.SingleDeviceSharding(topology.devices[0])
+  array = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
   print(f"jax {jax.__version__}: compiled for an H200, not run on one")
-  for sizes, windows in CASES:
-    B, T, H, G, D = sizes
-    q, key = (
-      jax.ShapeDtypeStruct((B, T, heads, D), "bfloat16", sharding=sharding)
-      for heads in (H, G)
-    )
+  for sizes, settings in SIMPLICIAL:
+    q, key = _rows(array, *sizes)
+    _compile(kernels.simplicial_attention, sizes, settings, q, *[key] * 4)
+  for sizes, settings in FORGETTING:
+    q, key = _rows(array, *sizes)
+    gates = array(q.shape[:3], "float32")
+    _compile(kernels.forgetting_attention, sizes, settings, q, key, key, gates)
 
-    def fn(*xs, windows=windows):
-      op = lambda *xs: api.simplicial_attention(
-        *xs, windows=windows, implementation="gpu_triton"
-      )
-      return conformance.value_and_grads(op, *xs)
 
-    with mock.patch.object(backend, "platform", lambda: "gpu"):
-      traced = jax.jit(fn).trace(q, key, key, key, key)
-    program = traced.lower(lowering_platforms=("cuda",)).compile()
-    memory = program.memory_analysis()
-    print(
-      f"B, T, H, G, D = {sizes}, {windows=}: "
-      f"{memory.temp_size_in_bytes / 2**20:.0f} MiB of temporary memory, "
-      f"{memory.argument_size_in_bytes / 2**20:.0f} MiB of arguments"
-    )
+def _rows(array, B, T, H, G, D):
+  return (array((B, T, heads, D), "bfloat16") for heads in (H, G))
+
+
+def _compile(op, sizes, settings, *arrays):
+  """Prints the memory of an op and its gradients."""
+  op = functools.partial(op, implementation="gpu_triton", **settings)
+  fn = functools.partial(conformance.value_and_grads, op)
+  with mock.patch.object(backend, "platform", lambda: "gpu"):
+    traced = jax.jit(fn).trace(*arrays)
+  program = traced.lower(lowering_platforms=("cuda",)).compile()
+  memory = program.memory_analysis()
+  print(
+    f"{op.func.__name__}, B, T, H, G, D = {sizes}, {settings}: "
+    f"{memory.temp_size_in_bytes / 2**20:.0f} MiB of temporary memory, "
+    f"{memory.argument_size_in_bytes / 2**20:.0f} MiB of arguments"
+  )
 
 
 if __name__ == "__main__":

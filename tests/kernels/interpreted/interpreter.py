@@ -9,8 +9,11 @@ not, and, in triton 3.6, fails with numpy 2.4.
 
 import contextlib
 import functools
+import importlib.util
+import os
 from unittest import mock
 
+import chex
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -109,7 +112,7 @@ def _call(
   def run(*arrays):
     inputs = [Tensor(np.asarray(x)) for x in arrays]
     # What a kernel does not write must not look right by chance.
-    outputs = [Tensor(np.full(x.shape, np.nan, x.dtype)) for x in out_shape]
+    outputs = [Tensor(np.full(x.shape, _wrong(x), x.dtype)) for x in out_shape]
     Tensor.extents = [x.extent() for x in (*inputs, *outputs)]
     kernel[(programs,)](*inputs, *outputs, **constants)
     calls.append((kernel.fn.__name__, constants.get("c")))
@@ -118,6 +121,12 @@ def _call(
   return jax.pure_callback(
     run, tuple(out_shape), *arrays, vmap_method="sequential"
   )
+
+
+def _wrong(x):
+  """A number that no kernel writes."""
+  is_float = jnp.issubdtype(x.dtype, jnp.floating)
+  return np.nan if is_float else np.iinfo(x.dtype).min
 
 
 @functools.cache
@@ -215,6 +224,58 @@ def _rounding(interpreter, binary_op):
     return interpreter.TensorHandle(bits, tl.bfloat16)
 
   return mended
+
+
+class InterpretedTest(chex.TestCase):
+  """A test inside of `gpu()`; each kernel that runs is an entry of `calls`.
+
+  Attributes:
+    MODULE: the `gpu_triton` of the op.
+  """
+
+  MODULE = None
+
+  def setUp(self):
+    super().setUp()
+    if importlib.util.find_spec("triton") is None:
+      self.skipTest("triton is not installed: there is none for this platform")
+    if os.environ.get("TRITON_INTERPRET") != "1":
+      self.skipTest("it needs a process of its own: make interpreted")
+    self.calls = []
+    self.enterContext(gpu(self.calls))
+
+  def use(self, size):
+    """Takes one size for every kernel."""
+    self.patch(BACKEND=self.MODULE.make(lambda case: size))
+
+  def patch(self, **values):
+    self.enterContext(mock.patch.multiple(self.MODULE, **values))
+
+
+def values_and_grads(fn, *arrays, dtype=None):
+  """Outputs, and gradients of fixed random projections of all of them.
+
+  Args:
+    fn: to outputs.
+    *arrays: what it takes.
+    dtype: that the projections are rounded to; None is that of the arrays.
+  """
+  normal = np.random.default_rng(9).standard_normal
+  d_outs = [
+    jnp.asarray(normal(x.shape), dtype or x.dtype).astype(x.dtype)
+    for x in jax.eval_shape(fn, *arrays)
+  ]
+
+  # One program, compiled fast: a hundred small ones, or a good one, take longer
+  # to compile than the kernels take to run.
+  @functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+  )
+  def run(arrays, d_outs):
+    outs, vjp = jax.vjp(fn, *arrays)
+    return outs, vjp(tuple(d_outs))
+
+  return run(arrays, d_outs)
 
 
 def relative_error(x, exact) -> float:

@@ -5,9 +5,6 @@ is imported: `make interpreted`.
 """
 
 import functools
-import importlib.util
-import os
-from unittest import mock
 
 from absl.testing import absltest, parameterized
 import chex
@@ -131,55 +128,19 @@ def op(implementation, **settings):
   )
 
 
-def values_and_grads(fn, *arrays, dtype=None):
-  """Outputs, and gradients of fixed random projections of both.
+class SimplicialAttentionTest(interpreter.InterpretedTest):
+  MODULE = gpu_triton
 
-  Args:
-    fn: to outputs o and lse.
-    *arrays: what it takes.
-    dtype: that the projections are rounded to; None is that of the arrays.
-  """
-  normal = np.random.default_rng(9).standard_normal
-  d_outs = [
-    jnp.asarray(normal(x.shape), dtype or x.dtype).astype(x.dtype)
-    for x in jax.eval_shape(fn, *arrays)
-  ]
-
-  # One program, compiled fast: a hundred small ones, or a good one, take longer
-  # to compile than the kernels take to run.
-  @functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-  )
-  def run(arrays, d_outs):
-    outs, vjp = jax.vjp(fn, *arrays)
-    return outs, vjp(tuple(d_outs))
-
-  return run(arrays, d_outs)
-
-
-class SimplicialAttentionTest(chex.TestCase):
   def setUp(self):
     super().setUp()
-    if importlib.util.find_spec("triton") is None:
-      self.skipTest("triton is not installed: there is none for this platform")
-    if os.environ.get("TRITON_INTERPRET") != "1":
-      self.skipTest("it needs a process of its own: make interpreted")
-    self.calls = []
-    self.enterContext(interpreter.gpu(self.calls))
     self.use(SMALL)
     self.patch(ENOUGH_PROGRAMS=1)
-
-  def use(self, size):
-    self.patch(BACKEND=gpu_triton.make(lambda case: size))
-
-  def patch(self, **values):
-    self.enterContext(mock.patch.multiple(gpu_triton, **values))
 
   def assert_near_reference(self, arrays, **settings):
     """Compares outputs and gradients, on average over an array."""
     dtype = str(arrays[0].dtype)
     segments_BS = settings.pop("segments_BS", None)
-    run = lambda name, *xs: values_and_grads(
+    run = lambda name, *xs: interpreter.values_and_grads(
       op(name, segments_BS=segments_BS, **settings), *xs, dtype=dtype
     )
     got = run("gpu_triton", *arrays)
@@ -223,7 +184,7 @@ class SimplicialAttentionTest(chex.TestCase):
       scale=None,
       implementation="gpu_triton",
     )
-    (out, lse), grads = values_and_grads(run, q, *keys)
+    (out, lse), grads = interpreter.values_and_grads(run, q, *keys)
     self.assertFalse(out[:, (2, 3, 5)].any())
     self.assertTrue((lse[:, (2, 3, 5)] == -jnp.inf).all())
     self.assertTrue(np.isfinite(lse[:, (0, 1, 4)]).all())
@@ -232,7 +193,7 @@ class SimplicialAttentionTest(chex.TestCase):
 
   def test_axes_of_different_lengths_are_aligned_at_their_ends(self):
     q, k1, v1, k2, v2 = random_inputs(T=7, S=19)
-    run = lambda name: values_and_grads(
+    run = lambda name: interpreter.values_and_grads(
       lambda *xs: api.attend(
         *xs,
         None,
@@ -295,7 +256,8 @@ class SimplicialAttentionTest(chex.TestCase):
     arrays = random_inputs(dtype="bfloat16")
     fn = op("gpu_triton", windows=(3, 7))
     chex.assert_trees_all_equal(
-      values_and_grads(fn, *arrays), values_and_grads(fn, *arrays)
+      interpreter.values_and_grads(fn, *arrays),
+      interpreter.values_and_grads(fn, *arrays),
     )
 
   def test_transformations_change_nothing(self):
