@@ -34,6 +34,7 @@ class Softmax(nn.Module):
     head_width: D; None is E / H.
     num_queries: how many of the last positions read the others, which are then
       all that is returned; None is all.
+    implementation: of the op; None is the best for the device.
     init_std: of the initial kernels; None is `1 / sqrt(fan-in)`.
     dtype: of the activations; parameters are float32.
   """
@@ -48,6 +49,7 @@ class Softmax(nn.Module):
   causal: bool = True
   head_width: int | None = None
   num_queries: int | None = None
+  implementation: str | None = None
   init_std: float | None = None
   dtype: str = "float32"
 
@@ -77,6 +79,7 @@ class Softmax(nn.Module):
       causal=self.causal,
       window=self.windows[0] if self.windows else None,
       segments_BS=segments_BT,
+      implementation=self.implementation,
     )
     return layers.merge(self, y_BTHD, x_BTE.shape[-1], self.init_std)
 
