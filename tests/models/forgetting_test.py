@@ -56,7 +56,7 @@ def _one_text(mixer, params, x_TE):
     k_TGD = _rms(k_TGD, 1e-5) * params["key_norm"]["scale"]
   if mixer.rotary:
     turn = lambda x: np.asarray(
-      layers.rotary(x[None], POSITIONS, mixer.rotary_base)
+      layers.rotary(np.float32(x)[None], POSITIONS, mixer.rotary_base)
     )[0]
     q_THD, k_TGD = turn(q_THD), turn(k_TGD)
   f_TH = _gates(mixer, params, x_TE)
@@ -123,7 +123,7 @@ class ForgettingMixerTest(chex.TestCase):
     expected = by_hand(mixer, params, x_BTE)
     np.testing.assert_allclose(y_BTE, expected, atol=3e-5)
 
-  @parameterized.parameters(*CASES)
+  @parameterized.parameters(CASES[0], *CASES[-3:])
   def test_chunks_equal_the_whole(self, **fields):
     mixer, params, x_BTE = made(**fields)
     padding_B = jnp.array([0, 2])
@@ -155,26 +155,25 @@ class ForgettingMixerTest(chex.TestCase):
       atol=1e-5,
     )
 
-  def test_open_gates_forget_nothing_and_closed_gates_all_but_the_newest(self):
+  def test_open_gates_forget_nothing_and_closed_gates_all_before(self):
     mixer, params, x_BTE = made()
-    params = params["params"]
-    bias = lambda x: {
-      "kernel": 0 * params["forget"]["kernel"],
-      "bias": jnp.full(4, x),
-    }
-    fn = jax.jit(
-      lambda x: mixer.apply(
-        {"params": params | {"forget": bias(x)}}, x_BTE, POSITIONS
+    rest = dict(params["params"])
+    del rest["forget"]
+
+    @jax.jit
+    def with_bias(bias):
+      forget = {"kernel": jnp.zeros((16, 4)), "bias": jnp.full(4, bias)}
+      return mixer.apply(
+        {"params": rest | {"forget": forget}}, x_BTE, POSITIONS
       )
-    )
+
     softmax = mixers.make("nope", num_heads=4, num_key_heads=2)
-    del params["forget"]
-    expected = softmax.apply({"params": params}, x_BTE, POSITIONS)
-    chex.assert_trees_all_close(fn(100.0), expected, atol=1e-5)
-    v_BTGD = (x_BTE @ params["value"]["kernel"]).reshape(2, 7, 2, 4)
+    expected = softmax.apply({"params": rest}, x_BTE, POSITIONS)
+    chex.assert_trees_all_close(with_bias(100.0), expected, atol=1e-5)
+    v_BTGD = (x_BTE @ rest["value"]["kernel"]).reshape(2, 7, 2, 4)
     newest = jnp.repeat(v_BTGD, 2, axis=2).reshape(2, 7, 16)
-    newest @= params["out"]["kernel"]
-    chex.assert_trees_all_close(fn(-100.0), newest, atol=1e-5)
+    newest @= rest["out"]["kernel"]
+    chex.assert_trees_all_close(with_bias(-100.0), newest, atol=1e-5)
 
   def test_a_learned_constant_gate_starts_as_the_fixed_one(self):
     fields = dict(num_heads=4, implementation="reference")
@@ -216,14 +215,10 @@ class ForgettingMixerTest(chex.TestCase):
     self.assertTrue((largest_H < 1.01 * bound_H).all())
     self.assertTrue((largest_H > bound_H / 20).all())
 
-  def test_pruning_changes_little(self):
-    x_BTE = jax.random.normal(jax.random.key(0), (1, 300, 8))
-    outs = []
-    for prune in (None, "online"):
-      mixer = forgetting.ForgettingMixer(num_heads=1, prune=prune)
-      fn = jax.jit(functools.partial(mixer.init_with_output, jax.random.key(1)))
-      outs.append(fn(x_BTE, jnp.arange(300)[None])[0])
-    chex.assert_trees_all_close(*outs, atol=1e-4)
+  def test_the_op_gets_the_rule_of_pruning(self):
+    mixer = forgetting.ForgettingMixer(num_heads=2, prune="magic")
+    with self.assertRaisesRegex(ValueError, "prune='magic' is not None, one"):
+      mixer.init(jax.random.key(0), jnp.zeros((1, 7, 8)), POSITIONS)
 
   @parameterized.parameters(
     ("forgetting", 64, 2048 * 2, 757),

@@ -53,13 +53,6 @@ class MixersTest(chex.TestCase):
     last, other = (fn(x, POSITIONS)[:, -1] for x in (x_BTE, shuffled))
     self.assertEqual(bool(jnp.allclose(last, other, atol=1e-5)), same)
 
-  def test_shifted_keys_are_means_of_neighbours(self):
-    k_BTGD = jax.random.normal(jax.random.key(0), (2, 5, 1, 3))
-    y_BTGD = mixers._mean_with_previous(k_BTGD, None)
-    means = (k_BTGD[:, 1:] + k_BTGD[:, :-1]) / 2
-    chex.assert_trees_all_close(y_BTGD[:, 1:], means)
-    chex.assert_trees_all_close(y_BTGD[:, 0], k_BTGD[:, 0] / 2)
-
   @parameterized.parameters("rotary", "strassen")
   def test_positions_enter_the_forms_that_can_turn(self, form):
     fn, x_BTE = made(f"simplicial_{form}")
