@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from simplex.kernels.forgetting_attention import decode
 from simplex.models import forgetting, layers, mixers, transformer
 
 POSITIONS = jnp.arange(7)[None]
@@ -136,6 +137,19 @@ class ForgettingMixerTest(chex.TestCase):
       y_BTE, cache = extend(params, x_BTE[:, start:end], cache)
       outs.append(y_BTE)
     chex.assert_trees_all_close(jnp.hstack(outs), whole, atol=1e-5)
+
+  def test_what_all_heads_have_forgotten_can_be_evicted(self):
+    mixer, params, x_BTE = made(**PRO)
+    params["params"]["forget"]["bias"] -= 20
+    whole = jax.jit(mixer.apply)(params, x_BTE, POSITIONS)
+    extend = jax.jit(functools.partial(mixer.apply, method="extend"))
+    _, cache = extend(params, x_BTE[:, :5], mixer.init_cache(2, 7, 16))
+    bound_H = forgetting.logit_bound(params["params"])
+    needed = int(decode.live(cache.attention, bound_H, max_length=7).max())
+    self.assertLess(needed, 5)
+    small = decode.resize(cache.attention, needed)
+    y_BTE, _ = extend(params, x_BTE[:, 5:], cache._replace(attention=small))
+    chex.assert_trees_all_close(y_BTE, whole[:, 5:], atol=4.5e-5)
 
   def test_padding_is_as_if_it_were_not_there(self):
     mixer, params, x_BTE = made(**PRO)
