@@ -1,14 +1,12 @@
 """The token mixer of the Forgetting Transformer, and its controls."""
 
-from typing import NamedTuple
-
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 from simplex import kernels
 from simplex.kernels.forgetting_attention import decode
-from simplex.models import layers
+from simplex.models import cached, layers
 from simplex.types import Array, Params
 
 # The switches that make a FoX block a FoX-Pro block.
@@ -21,21 +19,7 @@ PRO = (
 )
 
 
-class Cache(NamedTuple):
-  """What a `ForgettingMixer` keeps of the tokens before.
-
-  Attributes:
-    attention: keys, values and sums of log gates.
-    key_B1GD: the key of the newest token before the shift, or None.
-    value_B1GD: its value before the shift, or None.
-  """
-
-  attention: decode.Cache
-  key_B1GD: Array | None
-  value_B1GD: Array | None
-
-
-class ForgettingMixer(nn.Module):
+class ForgettingMixer(cached.CachedMixer):
   """Softmax attention with a forget gate (FoX, Lin et al. 2025).
 
   https://arxiv.org/abs/2503.02130; with all switches of `PRO` it is the mixer
@@ -105,57 +89,8 @@ class ForgettingMixer(nn.Module):
       raise ValueError(f"reach={self.reach} is not 0 < low <= high")
     super().__post_init__()
 
-  def __call__(
-    self, x_BTE: Array, positions_BT: Array, segments_BT: Array | None = None
-  ) -> Array:
-    y_BTE, _ = self._mix(x_BTE, positions_BT, segments_BT, None)
-    return y_BTE
-
-  def init_cache(
-    self,
-    batch_size: int,
-    length: int,
-    width: int,
-    padding_B: Array | None = None,
-  ) -> Cache:
-    """The cache of texts that have not begun; it needs no parameters.
-
-    Args:
-      batch_size: B.
-      length: tokens that a later one can see, fewer if the window is shorter.
-      width: E.
-      padding_B: how many of the first tokens of each text are padding.
-    """
-    D = self.head_width or width // self.num_heads
-    G = self.num_key_heads or self.num_heads
-    state = lambda on: (
-      jnp.zeros((batch_size, 1, G, D), self.dtype) if on else None
-    )
-    cache = decode.init(
-      batch_size,
-      min((length, *self.windows)),
-      self.num_heads,
-      G,
-      D,
-      dtype=self.dtype,
-      padding_B=padding_B,
-    )
-    return Cache(cache, state(self.shift_keys), state(self.shift_values))
-
-  def extend(self, x_BTE: Array, cache: Cache) -> tuple[Array, Cache]:
-    """The outputs of the next T tokens, and the cache after them.
-
-    Chunks, one after another, have the outputs of `__call__` over the whole.
-    """
-    T = x_BTE.shape[1]
-    positions_BT = cache.attention.length + jnp.arange(T)[None]
-    segments_BT = decode.segments(cache.attention, T)
-    return self._mix(x_BTE, positions_BT, segments_BT, cache)
-
   @nn.compact
   def _mix(self, x_BTE, positions_BT, segments_BT, cache):
-    if cache is None:
-      cache = Cache(None, None, None)
     q_BTHD = layers.heads(
       self, layers.last(self, x_BTE), self.num_heads, "query"
     )
@@ -174,17 +109,19 @@ class ForgettingMixer(nn.Module):
     y_BTHD, attention = self._attend(
       (q_BTHD, k_BTGD, v_BTGD, log_f_BTH), segments_BT, cache.attention
     )
-    return self._out(x_BTE, y_BTHD), Cache(attention, key, value)
+    return self._out(x_BTE, y_BTHD), cached.Cache(attention, key, value)
 
   def _keys(self, x_BTE, segments_BT, before_B1GD, name):
-    """Keys or values, and the newest before the shift, if there is one."""
+    """Keys or values, and the newest before the shift."""
     G = self.num_key_heads or self.num_heads
     k_BTGD = layers.heads(self, x_BTE, G, name)
+    newest_B1GD = cached.newest(k_BTGD, segments_BT)
     if not getattr(self, f"shift_{name}s"):
-      return k_BTGD, None
+      return k_BTGD, newest_B1GD
     logits_BTG = layers.dense(self, G, f"{name}_shift")(x_BTE)
-    a_BTG = jax.nn.sigmoid(logits_BTG.astype(jnp.float32))
-    return _shift(k_BTGD, a_BTG, before_B1GD, segments_BT)
+    share_BTG = jax.nn.sigmoid(logits_BTG.astype(jnp.float32))
+    shifted_BTGD = cached.shift(k_BTGD, share_BTG, before_B1GD, segments_BT)
+    return shifted_BTGD, newest_B1GD
 
   def _attend(self, arrays, segments_BT, cache):
     if cache is not None:
@@ -266,22 +203,3 @@ def _none(mixer, x_BTE):
 
 # The logs of the gates, `[B, T, H]`, from a mixer and its input.
 GATES = {"full": _full, "bias": _bias, "fixed": _fixed, "none": _none}
-
-
-def _shift(k_BTGD, a_BTG, before_B1GD, segments_BT):
-  """Mixes keys with those before, and returns the newest one unmixed.
-
-  Padding is 0, so that the first token after it has nothing before it.
-  """
-  if before_B1GD is None:
-    before_B1GD = jnp.zeros_like(k_BTGD[:, :1])
-  if segments_BT is not None:
-    k_BTGD = jnp.where(segments_BT[..., None, None] >= 0, k_BTGD, 0)
-  previous_BTGD = jnp.concatenate([before_B1GD, k_BTGD[:, :-1]], axis=1)
-  if segments_BT is not None:
-    same_BT = segments_BT[:, 1:] == segments_BT[:, :-1]
-    same_BT = jnp.pad(same_BT, ((0, 0), (1, 0)), constant_values=True)
-    previous_BTGD *= same_BT[..., None, None]
-  a_BTG1 = a_BTG[..., None]
-  mixed_BTGD = a_BTG1 * previous_BTGD + (1 - a_BTG1) * k_BTGD
-  return mixed_BTGD.astype(k_BTGD.dtype), k_BTGD[:, -1:]

@@ -102,6 +102,16 @@ class FeedForward(nn.Module):
     return dense(self, x_BTE.shape[-1], "down")(h_BTF)
 
 
+def gated_width(width: int, ratio: float, multiple_of: int = 256) -> int:
+  """F of three dense layers that cost what two of `ratio * E` do (LLaMA).
+
+  Touvron et al. 2023, https://arxiv.org/abs/2302.13971: two thirds of
+  `ratio * E`, rounded up to a multiple.
+  """
+  features = int(2 * width * ratio / 3)
+  return -(-features // multiple_of) * multiple_of
+
+
 FEED_FORWARDS = {
   "relu": lambda h_BTF, gate: jax.nn.relu(h_BTF),
   "gelu": lambda h_BTF, gate: jax.nn.gelu(h_BTF),

@@ -2,7 +2,7 @@
 
 A mixer is a module with plain fields, not a transformer's config:
 `mixer(x_BTE, positions_BT, segments_BT) -> y_BTE`, causal unless
-told otherwise.
+told otherwise. Those of `cached.CachedMixer` can also go on where a text ended.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,12 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from simplex import kernels
-from simplex.models import forgetting, layers
+from simplex.kernels.forgetting_attention import decode
+from simplex.models import cached, forgetting, layers
 from simplex.types import Array
 
 
-class Softmax(nn.Module):
+class Softmax(cached.CachedMixer):
   """Multi-head softmax attention.
 
   Attributes:
@@ -34,6 +35,7 @@ class Softmax(nn.Module):
     head_width: D; None is E / H.
     num_queries: how many of the last positions read the others, which are then
       all that is returned; None is all.
+    implementation: of the op; None is the best for the device.
     init_std: of the initial kernels; None is `1 / sqrt(fan-in)`.
     dtype: of the activations; parameters are float32.
   """
@@ -48,37 +50,43 @@ class Softmax(nn.Module):
   causal: bool = True
   head_width: int | None = None
   num_queries: int | None = None
+  implementation: str | None = None
   init_std: float | None = None
   dtype: str = "float32"
 
   @nn.compact
-  def __call__(
-    self, x_BTE: Array, positions_BT: Array, segments_BT: Array | None = None
-  ) -> Array:
-    heads = functools.partial(layers.heads, self, x_BTE)
-    num_key_heads = self.num_key_heads or self.num_heads
-    q_BTHD = layers.heads(
-      self, layers.last(self, x_BTE), self.num_heads, "query"
-    )
-    k_BTGD = heads(num_key_heads, "key")
-    v_BTGD = heads(num_key_heads, "value")
+  def _mix(self, x_BTE, positions_BT, segments_BT, cache):
+    G = self.num_key_heads or self.num_heads
+    x_BQE = layers.last(self, x_BTE)
+    q_BTHD = layers.heads(self, x_BQE, self.num_heads, "query")
+    k_BTGD = layers.heads(self, x_BTE, G, "key")
+    v_BTGD = layers.heads(self, x_BTE, G, "value")
+    newest = [cached.newest(x, segments_BT) for x in (k_BTGD, v_BTGD)]
     if self.shift_keys:
-      k_BTGD = _mean_with_previous(k_BTGD, segments_BT)
+      k_BTGD = cached.shift(k_BTGD, 0.5, cache.key_B1GD, segments_BT)
     if self.rotary:
-      q_BTHD = layers.rotary(
-        q_BTHD, layers.last(self, positions_BT), self.rotary_base
-      )
+      last_BT = layers.last(self, positions_BT)
+      q_BTHD = layers.rotary(q_BTHD, last_BT, self.rotary_base)
       k_BTGD = layers.rotary(k_BTGD, positions_BT, self.rotary_base)
+    y_BTHD, attention = self._attend(
+      (q_BTHD, k_BTGD, v_BTGD), segments_BT, cache.attention
+    )
+    y_BTE = layers.merge(self, y_BTHD, x_BTE.shape[-1], self.init_std)
+    return y_BTE, cached.Cache(attention, *newest)
+
+  def _attend(self, arrays, segments_BT, cache):
+    if cache is not None:  # with gates that forget nothing
+      log_f_BTH = jnp.zeros(arrays[0].shape[:3], jnp.float32)
+      return decode.extend(cache, *arrays, log_f_BTH, scale=self.scale)
     y_BTHD = kernels.dot_product_attention(
-      q_BTHD,
-      k_BTGD,
-      v_BTGD,
+      *arrays,
       scale=self.scale,
       causal=self.causal,
       window=self.windows[0] if self.windows else None,
       segments_BS=segments_BT,
+      implementation=self.implementation,
     )
-    return layers.merge(self, y_BTHD, x_BTE.shape[-1], self.init_std)
+    return y_BTHD, None
 
 
 class SimplicialMixer(nn.Module):
@@ -174,15 +182,6 @@ class SimplicialMixer(nn.Module):
 
 # By how much a query and its keys turn, over their positions.
 TURNS = {"rotary": (2, 1, 1), "strassen": (1, 1, 1)}
-
-
-def _mean_with_previous(k_BTGD, segments_BT):
-  previous_BTGD = jnp.pad(k_BTGD, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
-  if segments_BT is not None:
-    same_BT = segments_BT[:, 1:] == segments_BT[:, :-1]
-    same_BT = jnp.pad(same_BT, ((0, 0), (1, 0)))
-    previous_BTGD *= same_BT[:, :, None, None]
-  return (k_BTGD + previous_BTGD) / 2
 
 
 def _simplicial(form):

@@ -45,6 +45,13 @@ class FeedForwardTest(chex.TestCase):
     expected = jnp.maximum(x_BTE @ up_EF, 0) @ down_FE
     chex.assert_trees_all_close(layer.apply(params, x_BTE), expected, atol=1e-5)
 
+  @parameterized.parameters(
+    (768, 2048, 1792), (1024, 2816, 2560), (1536, 4096, 3584)
+  )
+  def test_gated_widths_are_those_of_fox(self, width, llama, pro):
+    self.assertEqual(layers.gated_width(width, 4), llama)
+    self.assertEqual(layers.gated_width(width, 3.5), pro)
+
   def test_a_gate_of_zero_closes_swiglu(self):
     x_BTE = jax.random.normal(jax.random.key(0), (2, 3, 4))
     layer = layers.FeedForward(8, activation="swiglu")

@@ -30,9 +30,10 @@ def open_gates(params):
 class TransformerTest(chex.TestCase):
   @parameterized.parameters(*transformer.mixers.MIXERS)
   def test_no_logit_depends_on_a_later_token(self, mixer):
-    model, params, tokens_BT = made(mixer=mixer)
+    model, params, tokens_BT = made(mixer=mixer, implementation="reference")
     other_BT = tokens_BT.at[:, 4].add(1) % 11
-    logits, other = (model.apply(params, x) for x in (tokens_BT, other_BT))
+    fn = jax.jit(model.apply)
+    logits, other = (fn(params, x) for x in (tokens_BT, other_BT))
     chex.assert_trees_all_close(logits[:, :4], other[:, :4], atol=1e-6)
     self.assertGreater(jnp.abs(logits - other)[:, 4:].min(axis=-1).max(), 1e-4)
 
@@ -42,6 +43,7 @@ class TransformerTest(chex.TestCase):
     dict(gated_from=1),
     dict(gated_from=3),
     dict(num_layers=4, gated_from=2, mixer="simplicial", mixer_every=2),
+    dict(num_layers=1, mixer="forgetting", implementation="reference"),
   )
   def test_scanned_layers_are_the_same_function(self, **changes):
     config = dataclasses.replace(SMALL, **changes)
@@ -80,6 +82,39 @@ class TransformerTest(chex.TestCase):
     mixer = params["params"]["layer_0"]["mixer"]
     self.assertEqual(jnp.abs(mixer["out"]["kernel"]).max(), 0)
     self.assertGreater(jnp.abs(mixer["value_1"]["kernel"]).max(), 0)
+
+  def test_all_kernels_and_embeddings_can_start_at_one_size(self):
+    _, params, _ = made(
+      width=128, mixer="forgetting_pro", init_std=0.02, feed_forward="swiglu"
+    )
+    for path, x in jax.tree_util.tree_leaves_with_path(params):
+      if path[-1].key in ("kernel", "embedding") and x.size > 2000:
+        self.assertBetween(x.std(), 0.0185, 0.0215)
+      elif path[-1].key == "bias":
+        self.assertEqual(jnp.abs(x).max(), 0)
+      elif path[-1].key == "scale":
+        self.assertEqual(jnp.abs(x - 1).max(), 0)
+
+  def test_the_feed_forward_width_is_free(self):
+    for changes, features in ((dict(), 32), (dict(feed_forward_width=9), 9)):
+      _, params, _ = made(num_layers=1, **changes)
+      up = params["params"]["layer_0"]["feed_forward"]["up"]
+      self.assertEqual(up["kernel"].shape, (8, features))
+
+  def test_switches_and_a_base_reach_the_mixer(self):
+    config = dataclasses.replace(
+      SMALL,
+      mixer="forgetting",
+      mixer_switches=("rotary", "normalize"),
+      rotary_base=500.0,
+      prune="online",
+      windows=(3,),
+    )
+    mixer = transformer._mixer(config, 0)
+    self.assertTrue(mixer.rotary and mixer.normalize and not mixer.shift_keys)
+    self.assertEqual(
+      (mixer.rotary_base, mixer.prune, mixer.windows), (500.0, "online", (3,))
+    )
 
   def test_depth_does_not_lengthen_a_scanned_program(self):
     def lines(num_layers):
