@@ -230,38 +230,40 @@ def _layer(
 ) -> Draws:
   """Draws layers whose x x^T / n is L L^T, with L from `roots(key, N)`."""
   N, H, C = num_samples, num_heads, coordinates
-  root_key, query_key, key_key, value_key, output_key = jax.random.split(key, 5)
-  root_NTR = roots(root_key, N)
-  root_MTR = jnp.repeat(root_NTR, H, axis=0)  # M runs over layers and heads
+  root_key, factor_key, core_key, output_key = jax.random.split(key, 4)
+  root_MTR = jnp.repeat(roots(root_key, N), H, axis=0)  # M: layers and heads
+  R = root_MTR.shape[2]
   normal = lambda key, *shape: jax.random.normal(key, (N * H, *shape))
   # The columns of q are N(0, L L^T), as are those of k; q k^T / sqrt(D) is
   # therefore L Z_q Z_k^T L^T / sqrt(D), and Z_q = B O with rows of O that turn
   # Z_k^T into a normal matrix of as few rows as B has columns.
-  query_MTR = _times_normal(query_key, root_MTR, head_width)
-  core_MRR = normal(key_key, query_MTR.shape[2], root_MTR.shape[2])
+  query_MTR, value_MSR = root_MTR, root_MTR
+  if head_width is not None:
+    factors = _normal_factor(factor_key, 2 * N * H, R, head_width)
+    query_MTR = _matmul(root_MTR, factors[: N * H])
+    value_MSR = _matmul(root_MTR, factors[N * H :])
+  core_MRR = normal(core_key, query_MTR.shape[2], R)
   scores_MTS = _matmul(_matmul(query_MTR, core_MRR), root_MTR.swapaxes(1, 2))
   weights_MTS = phi(scores_MTS, mask_TS)
-  value_MSR = _times_normal(value_key, root_MTR, head_width)
-  mixed_MTR = _matmul(weights_MTS, value_MSR) / np.sqrt(H)
   last_MRC = normal(output_key, value_MSR.shape[2], C)
+  outputs_MTC = _matmul(weights_MTS, _matmul(value_MSR, last_MRC))
+  mixed_MTR = _matmul(weights_MTS, value_MSR)
+  covariances_MTT = _matmul(mixed_MTR, mixed_MTR.swapaxes(1, 2))
   heads = lambda x: x.reshape(N, H, *x.shape[1:])
   return Draws(
-    heads(_matmul(mixed_MTR, last_MRC)).sum(axis=1),
+    heads(outputs_MTC).sum(axis=1) / np.sqrt(H),
     heads(scores_MTS),
-    heads(_matmul(mixed_MTR, mixed_MTR.swapaxes(1, 2))).sum(axis=1),
+    heads(covariances_MTT).mean(axis=1),
   )
 
 
-def _times_normal(key: Key, x_NTR: Array, inner: int | None) -> Array:
-  """Y with Y Y^T as x Z Z^T x^T / inner, Z normal `[R, inner]`; None is x."""
-  if inner is None:
-    return x_NTR
-  N, _, R = x_NTR.shape
-  if inner <= R:
-    factor_NRR = jax.random.normal(key, (N, R, inner))
+def _normal_factor(key: Key, num_samples: int, rows: int, columns: int):
+  """Y with Y Y^T as Z Z^T / columns, Z normal `[rows, columns]`, no wider."""
+  if columns <= rows:
+    factor_NRR = jax.random.normal(key, (num_samples, rows, columns))
   else:
-    factor_NRR = bartlett(key, N, R, inner)
-  return _matmul(x_NTR, factor_NRR) / np.sqrt(inner)
+    factor_NRR = bartlett(key, num_samples, rows, columns)
+  return factor_NRR / np.sqrt(columns)
 
 
 def _fixed(root_TR, width, key, num_samples):
@@ -272,21 +274,21 @@ def _fixed(root_TR, width, key, num_samples):
 def _gaussian(root_TR, width, key, num_samples):
   """Tokens x_t = W_t h: normal, given the length of h that they share."""
   length_key, token_key = jax.random.split(key)
-  one_N11 = jnp.ones((num_samples, 1, 1))
-  length_N11 = jnp.abs(_times_normal(length_key, one_N11, width))
+  factor = functools.partial(_normal_factor, num_samples=num_samples)
+  length_N11 = jnp.abs(factor(length_key, rows=1, columns=width))
+  factor_NRR = factor(token_key, rows=root_TR.shape[1], columns=width)
   root_NTR = _fixed(root_TR, width, key, num_samples)
-  return length_N11 * _times_normal(token_key, root_NTR, width)
+  return length_N11 * _matmul(root_NTR, factor_NRR)
 
 
 def _rectified(root_TR, width, key, num_samples):
   """Tokens relu(W_t h), whose Gram matrix has no short cut, and may be flat."""
   length_key, token_key = jax.random.split(key)
-  one_N11 = jnp.ones((num_samples, 1, 1))
-  length_N11 = jnp.abs(_times_normal(length_key, one_N11, width))
+  length_N11 = jnp.abs(_normal_factor(length_key, num_samples, 1, width))
   shape = (num_samples, root_TR.shape[1], width)
   x_NTE = jax.nn.relu(root_TR @ jax.random.normal(token_key, shape))
-  gram_NTS = _matmul(x_NTE, x_NTE.swapaxes(1, 2)) / width
-  values_NR, vectors_NTR = jnp.linalg.eigh(gram_NTS)
+  gram_NTS = jnp.matmul(x_NTE, x_NTE.swapaxes(1, 2), precision="highest")
+  values_NR, vectors_NTR = jnp.linalg.eigh(gram_NTS / width)
   root_NR = jnp.sqrt(jnp.maximum(values_NR, 0))
   return length_N11 * vectors_NTR * root_NR[:, None]
 
