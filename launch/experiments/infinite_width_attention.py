@@ -77,20 +77,17 @@ class Config:
 
 
 def tiny() -> Config:
-  """Seconds; shows that everything runs."""
+  """Seconds: no more than one program of every kind, as compiling is slow."""
   return Config(
     num_seeds=2,
     num_draws=2**9,
     chunk=2**7,
     widths=(16, 64),
-    heads=(1, 2),
-    many_heads=(8,),
-    many_heads_width=16,
-    many_heads_draws=2**5,
-    low_rank=(2,),
-    low_rank_width=16,
-    rectified_widths=(16,),
-    rectified_draws=2**5,
+    heads=(1,),
+    many_heads=(),
+    many_heads_draws=2**6,
+    low_rank=(),
+    rectified_widths=(),
     divergence_draws=2**9,
     layer=random_layers.Config(
       width=16, head_width=8, num_tokens=3, num_draws=32
@@ -125,16 +122,14 @@ def run(config: Config, workdir: str) -> Report:
     attention_limit.sample_finite, sigma_TS=identity, inputs="gaussian"
   )
   H, widest = config.num_heads, config.many_heads_width
+  widths, floor = _widths(config, _law(finite, H), _law(limit, H))
   return findings.report(
     findings.Found(
       num_tokens=config.num_tokens,
       num_heads=H,
       num_draws=config.num_draws,
-      widths={
-        width: _distances(config, _law(finite, H, width=width), limit)
-        for width in config.widths
-      },
-      floor=_distances(config, _law(limit, H), limit),
+      widths=widths,
+      floor=floor,
       heads={
         heads: _moments(config, "num_draws", _law(limit, heads))
         for heads in config.heads
@@ -180,10 +175,10 @@ def _draws(sample: Sampler, key: Key, count: int, chunk: int, pick):
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), many)
 
 
-def _seeds(config: Config, one, text: str):
-  progress.show(text)
-  keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
-  return scan.sweep(one, keys)
+def _keys(config: Config, setting: int) -> Key:
+  """One key for each seed, others in every setting."""
+  key = jax.random.fold_in(jax.random.key(config.seed), setting)
+  return jax.random.split(key, config.num_seeds)
 
 
 def _moments(config: Config, count: str, sample: Sampler) -> findings.Law:
@@ -196,7 +191,9 @@ def _moments(config: Config, count: str, sample: Sampler) -> findings.Law:
     )
     return _summary(covariances_NTT, scores_N)
 
-  return _seeds(config, one, f"{count}: {_named(sample)}")
+  named = {k: v for k, v in sample.keywords.items() if k != "sigma_TS"}
+  progress.show(f"moments of {named}")
+  return scan.sweep(one, _keys(config, sample.keywords["num_heads"]))
 
 
 def _summary(covariances_NTT: Array, scores_N: Array) -> findings.Law:
@@ -213,34 +210,62 @@ def _summary(covariances_NTT: Array, scores_N: Array) -> findings.Law:
   )
 
 
+def _widths(
+  config: Config, finite: Sampler, limit: Sampler
+) -> tuple[dict[int, findings.Distances], findings.Distances]:
+  """Distances of every width from the limit, and of the limit from itself."""
+
+  def one(setting):
+    key, width = setting
+    sample = functools.partial(finite, width=width)
+    return _distances(config, sample, limit, key)
+
+  # Traced widths: one program serves them all.
+  widths_W = jnp.asarray(config.widths, jnp.float32)
+  keys_WK = jnp.stack([_keys(config, width) for width in config.widths])
+  W, K = keys_WK.shape
+  progress.show(f"widths {config.widths}")
+  found, floor = scan.sweep(one, (keys_WK.reshape(-1), jnp.repeat(widths_W, K)))
+  found = jax.tree.map(lambda x: x.reshape(W, K, *x.shape[1:]), found)
+  rows = {
+    width: jax.tree.map(lambda x, i=i: x[i], found)
+    for i, width in enumerate(config.widths)
+  }
+  return rows, floor
+
+
 def _distances(
-  config: Config, sample: Sampler, limit: Sampler
-) -> findings.Distances:
-  """How far outputs are from the limit's, one row for each seed."""
-  draw = functools.partial(_draws, count=config.num_draws, chunk=config.chunk)
+  config: Config, sample: Sampler, limit: Sampler, key: Key
+) -> tuple[findings.Distances, findings.Distances]:
+  """How far outputs are from the limit's, and the limit's from each other."""
+  pick = lambda draws: (
+    draws.covariances,
+    draws.scores[:, 0, 0, 0],
+    draws.outputs[:, 0, 0],
+  )
+  draw = functools.partial(
+    _draws, count=config.num_draws, chunk=config.chunk, pick=pick
+  )
+  key, limit_key = jax.random.split(key)
+  limits = jax.lax.map(
+    functools.partial(draw, limit), jax.random.split(limit_key)
+  )
+  first, second = (jax.tree.map(lambda x, i=i: x[i], limits) for i in range(2))
+  few = slice(config.divergence_draws)
 
-  def pick(draws):
-    outputs_N = draws.outputs[:, 0, 0]
-    return draws.covariances, draws.scores[:, 0, 0, 0], outputs_N
-
-  def one(key):
-    key, limit_key = jax.random.split(key)
-    covariances_NTT, scores_N, outputs_N = draw(sample, key, pick=pick)
-    limit_NTT, _, limit_N = draw(
-      _law(limit, config.num_heads), limit_key, pick=pick
-    )
-    few = slice(config.divergence_draws)
+  def beside(drawn):
+    covariances_NTT, scores_N, outputs_N = drawn
     return findings.Distances(
       law=_summary(covariances_NTT, scores_N),
       wasserstein=attention_moments.mixture_wasserstein(
-        covariances_NTT[:, 0, 0], limit_NTT[:, 0, 0]
+        covariances_NTT[:, 0, 0], first[0][:, 0, 0]
       ),
-      sampled=distances.wasserstein(outputs_N, limit_N),
-      divergence=distances.density_divergence(outputs_N[few], limit_N[few]),
+      sampled=distances.wasserstein(outputs_N, first[2]),
+      divergence=distances.density_divergence(outputs_N[few], first[2][few]),
       density=_density(covariances_NTT[:, 0, 0]),
     )
 
-  return _seeds(config, one, f"distances: {_named(sample)}")
+  return beside(draw(sample, key)), beside(second)
 
 
 def _density(variances_N: Array) -> Array:
@@ -253,34 +278,24 @@ def _density(variances_N: Array) -> Array:
   return jax.lax.map(at, jnp.asarray(findings.POINTS, jnp.float32))
 
 
-def _named(sample: Sampler) -> str:
-  shown = ("width", "num_heads", "head_width", "inputs")
-  return " ".join(
-    f"{name}={sample.keywords[name]}"
-    for name in shown
-    if name in sample.keywords
-  )
-
-
 def _layer(config: Config) -> findings.Layer:
   """A mixer's outputs over initialisations, and the exact law of the same."""
   layer = config.layer
   x_TE = random_layers.tokens(jax.random.key(config.seed), layer)
   sigma_TS = np.asarray(attention_limit.gram(x_TE))
+  progress.show("the law of real layers")
   law = lambda key: random_layers.law(key, layer, sigma_TS)
+  # Twice as many draws, for what a distance shows by chance.
+  keys_K = jnp.concatenate([_keys(config, 1), _keys(config, 2)])
+  laws = scan.sweep(law, keys_K)
+  half = lambda part: jax.tree.map(
+    lambda x: x.reshape(2, -1, *x.shape[1:])[part], laws
+  )
   arms = {}
   for name, normal in findings.WEIGHTS.items():
+    progress.show(f"real layers with {name}")
     one = lambda key, normal=normal: random_layers.initialised(
       key, layer, x_TE, normal=normal
     )
-    arms[name] = _seeds(config, one, f"layers with {name}")
-  return findings.Layer(
-    size=str(layer),
-    width=layer.width,
-    law=_seeds(config, law, "the law of these layers"),
-    # As many draws again, for what a distance shows by chance.
-    again=_seeds(
-      dataclasses.replace(config, seed=config.seed + 1), law, "once more"
-    ),
-    arms=arms,
-  )
+    arms[name] = scan.sweep(one, _keys(config, 3))
+  return findings.Layer(str(layer), layer.width, half(0), half(1), arms)

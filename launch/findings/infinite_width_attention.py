@@ -1,7 +1,8 @@
 """What is said of attention at infinite width: claims, figures and tables."""
 
-from typing import NamedTuple
 from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
 
 POINTS = np.linspace(0.0, 4.0, 81)

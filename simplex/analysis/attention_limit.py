@@ -127,8 +127,8 @@ def sample_finite(
   phi: str | Phi = "softmax",
   *,
   num_samples: int,
-  width: int,
-  head_width: int | None = None,
+  width: int | Array,
+  head_width: int | Array | None = None,
   inputs: str = "fixed",
   mask_TS: ArrayLike | None = None,
   num_coordinates: int = 1,
@@ -141,7 +141,8 @@ def sample_finite(
     num_heads: H.
     phi: a key of `PHIS`, or `(scores, mask) -> weights` over the last axis.
     num_samples: N, independent layers. Many take `jax.lax.map` over keys.
-    width: n of the inputs.
+    width: n of the inputs. A traced one, so that one program serves many
+      widths, has to be above s.
     head_width: D; None is n, as in the paper's theorem.
     inputs: what is drawn anew with every layer, a key of `INPUTS`. "fixed":
       nothing, x x^T / n is Sigma. "gaussian": the paper's, x_t = W_t h with h
@@ -210,7 +211,7 @@ def bartlett(key: Key, num_samples: int, rows: int, columns: int) -> Array:
   Raises:
     ValueError: there are not more columns than rows.
   """
-  if columns <= rows:
+  if _is_at_most(columns, rows):
     raise ValueError(f"columns={columns} must be above rows={rows}")
   diagonal_key, below_key = jax.random.split(key)
   freedoms_R = columns - np.arange(rows, dtype=np.float32)
@@ -230,10 +231,9 @@ def _layer(
 ) -> Draws:
   """Draws layers whose x x^T / n is L L^T, with L from `roots(key, N)`."""
   N, H, C = num_samples, num_heads, coordinates
-  root_key, factor_key, core_key, output_key = jax.random.split(key, 4)
+  root_key, factor_key, normal_key = jax.random.split(key, 3)
   root_MTR = jnp.repeat(roots(root_key, N), H, axis=0)  # M: layers and heads
   R = root_MTR.shape[2]
-  normal = lambda key, *shape: jax.random.normal(key, (N * H, *shape))
   # The columns of q are N(0, L L^T), as are those of k; q k^T / sqrt(D) is
   # therefore L Z_q Z_k^T L^T / sqrt(D), and Z_q = B O with rows of O that turn
   # Z_k^T into a normal matrix of as few rows as B has columns.
@@ -242,10 +242,12 @@ def _layer(
     factors = _normal_factor(factor_key, 2 * N * H, R, head_width)
     query_MTR = _matmul(root_MTR, factors[: N * H])
     value_MSR = _matmul(root_MTR, factors[N * H :])
-  core_MRR = normal(core_key, query_MTR.shape[2], R)
+  shape = (N * H, query_MTR.shape[2], R + C)
+  core_MRR, last_MRC = jnp.split(
+    jax.random.normal(normal_key, shape), [R], axis=2
+  )
   scores_MTS = _matmul(_matmul(query_MTR, core_MRR), root_MTR.swapaxes(1, 2))
   weights_MTS = phi(scores_MTS, mask_TS)
-  last_MRC = normal(output_key, value_MSR.shape[2], C)
   outputs_MTC = _matmul(weights_MTS, _matmul(value_MSR, last_MRC))
   mixed_MTR = _matmul(weights_MTS, value_MSR)
   covariances_MTT = _matmul(mixed_MTR, mixed_MTR.swapaxes(1, 2))
@@ -259,11 +261,11 @@ def _layer(
 
 def _normal_factor(key: Key, num_samples: int, rows: int, columns: int):
   """Y with Y Y^T as Z Z^T / columns, Z normal `[rows, columns]`, no wider."""
-  if columns <= rows:
+  if _is_at_most(columns, rows):
     factor_NRR = jax.random.normal(key, (num_samples, rows, columns))
   else:
     factor_NRR = bartlett(key, num_samples, rows, columns)
-  return factor_NRR / np.sqrt(columns)
+  return factor_NRR / jnp.sqrt(columns)
 
 
 def _fixed(root_TR, width, key, num_samples):
@@ -349,7 +351,12 @@ def _checked(num_heads, phi, num_samples, mask_TS, coordinates, tokens):
   )
 
 
+def _is_at_most(width, bound) -> bool:
+  """Whether it is known to be: a traced width has to be above all bounds."""
+  return not isinstance(width, jax.core.Tracer) and width <= bound
+
+
 def _check_counts(**counts: int) -> None:
   for name, count in counts.items():
-    if count < 1:
+    if _is_at_most(count, 0):
       raise ValueError(f"{name}={count} must be at least 1")
