@@ -29,7 +29,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from launch import random_layers
-from launch.findings import infinite_width_attention as findings
+from launch.findings import (
+  infinite_width_attention as findings,
+  infinite_width_pictures as pictures,
+)
 from simplex.analysis import attention_limit, attention_moments, distances
 from simplex.types import Array, Key
 from trainers import progress, scan
@@ -124,7 +127,7 @@ def run(config: Config, workdir: str) -> Report:
   H, widest = config.num_heads, config.many_heads_width
   widths, floor = _widths(config, _law(finite, H), _law(limit, H))
   return findings.report(
-    findings.Found(
+    pictures.Found(
       num_tokens=config.num_tokens,
       num_heads=H,
       num_draws=config.num_draws,
@@ -181,7 +184,7 @@ def _keys(config: Config, setting: int) -> Key:
   return jax.random.split(key, config.num_seeds)
 
 
-def _moments(config: Config, count: str, sample: Sampler) -> findings.Law:
+def _moments(config: Config, count: str, sample: Sampler) -> pictures.Law:
   """Moments of outputs and scores, one row for each seed."""
 
   def one(key):
@@ -196,12 +199,12 @@ def _moments(config: Config, count: str, sample: Sampler) -> findings.Law:
   return scan.sweep(one, _keys(config, sample.keywords["num_heads"]))
 
 
-def _summary(covariances_NTT: Array, scores_N: Array) -> findings.Law:
+def _summary(covariances_NTT: Array, scores_N: Array) -> pictures.Law:
   moments, _ = attention_moments.estimate(covariances_NTT)
   kernel_TT = moments.kernel
   T = kernel_TT.shape[0]
   variance = jnp.mean(scores_N**2)
-  return findings.Law(
+  return pictures.Law(
     variance=jnp.trace(kernel_TT) / T,
     covariance=(kernel_TT.sum() - jnp.trace(kernel_TT)) / (T * (T - 1)),
     kurtosis=moments.kurtosis.mean(),
@@ -212,7 +215,7 @@ def _summary(covariances_NTT: Array, scores_N: Array) -> findings.Law:
 
 def _widths(
   config: Config, finite: Sampler, limit: Sampler
-) -> tuple[dict[int, findings.Distances], findings.Distances]:
+) -> tuple[dict[int, pictures.Distances], pictures.Distances]:
   """Distances of every width from the limit, and of the limit from itself."""
 
   def one(setting):
@@ -236,7 +239,7 @@ def _widths(
 
 def _distances(
   config: Config, sample: Sampler, limit: Sampler, key: Key
-) -> tuple[findings.Distances, findings.Distances]:
+) -> tuple[pictures.Distances, pictures.Distances]:
   """How far outputs are from the limit's, and the limit's from each other."""
   pick = lambda draws: (
     draws.covariances,
@@ -255,7 +258,7 @@ def _distances(
 
   def beside(drawn):
     covariances_NTT, scores_N, outputs_N = drawn
-    return findings.Distances(
+    return pictures.Distances(
       law=_summary(covariances_NTT, scores_N),
       wasserstein=attention_moments.mixture_wasserstein(
         covariances_NTT[:, 0, 0], first[0][:, 0, 0]
@@ -269,16 +272,16 @@ def _distances(
 
 
 def _density(variances_N: Array) -> Array:
-  """Density of the outputs at `findings.POINTS`."""
+  """Density of the outputs at `pictures.POINTS`."""
 
   def at(point):
     bell_N = jnp.exp(-(point**2) / (2 * variances_N))
     return jnp.mean(bell_N / jnp.sqrt(2 * jnp.pi * variances_N))
 
-  return jax.lax.map(at, jnp.asarray(findings.POINTS, jnp.float32))
+  return jax.lax.map(at, jnp.asarray(pictures.POINTS, jnp.float32))
 
 
-def _layer(config: Config) -> findings.Layer:
+def _layer(config: Config) -> pictures.Layer:
   """A mixer's outputs over initialisations, and the exact law of the same."""
   layer = config.layer
   x_TE = random_layers.tokens(jax.random.key(config.seed), layer)
@@ -298,4 +301,4 @@ def _layer(config: Config) -> findings.Layer:
       key, layer, x_TE, normal=normal
     )
     arms[name] = scan.sweep(one, _keys(config, 3))
-  return findings.Layer(str(layer), layer.width, half(0), half(1), arms)
+  return pictures.Layer(str(layer), layer.width, half(0), half(1), arms)
