@@ -103,7 +103,7 @@ class Conv(nn.Module):
   def __call__(self, x_NYXC, show) -> Array:
     cfg = self.config
     for i in range(cfg.depth - 1):
-      x_NYXC = _conv(cfg.width, f"layer_{i}")(x_NYXC)
+      x_NYXC = _conv(x_NYXC, cfg.width, f"layer_{i}")
       x_NYXC = jax.nn.relu(_norm(x_NYXC) if cfg.norm_layers else x_NYXC)
       if i % 2:
         x_NYXC = _halved(x_NYXC)
@@ -121,13 +121,13 @@ class ResNet(nn.Module):
   def __call__(self, x_NYXC, show) -> Array:
     cfg = self.config
     maybe_norm = _norm if cfg.norm_layers else lambda x: x
-    x_NYXC = _conv(cfg.width, "stem")(x_NYXC)
+    x_NYXC = _conv(x_NYXC, cfg.width, "stem")
     show(x_NYXC)
     for i in range(cfg.depth):
       y_NYXC = x_NYXC
       for j in range(2):
         y_NYXC = jax.nn.relu(maybe_norm(y_NYXC))
-        y_NYXC = _conv(cfg.width, f"block_{i}_{j}")(y_NYXC)
+        y_NYXC = _conv(y_NYXC, cfg.width, f"block_{i}_{j}")
       x_NYXC = _halved(x_NYXC + y_NYXC)
       if i < cfg.depth - 1:
         show(x_NYXC)
@@ -172,9 +172,17 @@ def _dense(width: int, name: str) -> nn.Dense:
   return nn.Dense(width, use_bias=False, kernel_init=he, name=name)
 
 
-def _conv(width: int, name: str) -> nn.Conv:
-  he = nn.initializers.he_normal()
-  return nn.Conv(width, (3, 3), use_bias=False, kernel_init=he, name=name)
+def _conv(x_NYXC: Array, width: int, name: str) -> Array:
+  """A 3 x 3 convolution as one product with nine shifted images.
+
+  XLA's own is twenty times slower on a CPU when it stands in a scan.
+  """
+  Y, X = x_NYXC.shape[1:3]
+  padded = jnp.pad(x_NYXC, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  shifted = [
+    padded[:, i : i + Y, j : j + X] for i in range(3) for j in range(3)
+  ]
+  return _dense(width, name)(jnp.concatenate(shifted, axis=-1))
 
 
 def _norm(x: Array) -> Array:
@@ -185,9 +193,11 @@ def _norm(x: Array) -> Array:
 
 def _halved(x_NYXC: Array) -> Array:
   """The mean of squares of 2 x 2; images of fewer than 4 rows stay."""
-  if min(x_NYXC.shape[1:3]) < 4:
+  N, Y, X, C = x_NYXC.shape
+  if min(Y, X) < 4:
     return x_NYXC
-  return nn.avg_pool(x_NYXC, (2, 2), strides=(2, 2))
+  even_NYXC = x_NYXC[:, : Y // 2 * 2, : X // 2 * 2]
+  return even_NYXC.reshape(N, Y // 2, 2, X // 2, 2, C).mean((2, 4))
 
 
 def _patches(x_NYXC: Array, side: int) -> Array:
