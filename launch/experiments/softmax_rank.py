@@ -21,15 +21,18 @@ norms.
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from launch.findings import softmax_rank as findings
-from simplex.analysis import ood, softmax_rank, spectra
+from launch import classifier_looks as looks, held_out
+from launch.findings import (
+  softmax_rank as findings,
+  softmax_rank_seen as seen_by,
+)
+from simplex.analysis import softmax_rank, spectra
 from simplex.data import clusters, sources
 from simplex.losses import labels
 from simplex.models import vision
@@ -37,7 +40,7 @@ from trainers import images, optimizers, progress, scan
 from trainers.problem import Problem
 from trainers.reports import Report
 
-THRESHOLDS = (1e-2, 1e-3, 1e-4, 1e-5)
+ARCHITECTURES = ("conv", "resnet", "vit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Config:
   scales: tuple[float, ...] = (0.5, 0.7, 1.4)  # of the kernels, at T = 1
   widths: tuple[int, ...] = (48, 96)  # with the kernels' deviation unchanged
   depths: tuple[int, ...] = (3, 10)  # with kernels of variance 1 / fan-in
-  norm_temperatures: tuple[float, ...] = (1.0, 10.0, 100.0)
+  norm_temperatures: tuple[float, ...] = (1.0, 100.0)
   classes: int = 50  # of the clusters
   inputs: int = 32  # their width
   per_class: int = 60  # two thirds of them for training
@@ -70,20 +73,21 @@ class Config:
   data: str = "digits"
   held_out: tuple[int, ...] = (7, 8, 9)
   data_train: Train = Train(1500)
-  architectures: tuple[vision.Config, ...] = (
-    vision.Config("conv", width=16, depth=5, norm_layers=True),
-    vision.Config("resnet", width=16, depth=2, norm_layers=True),
-    vision.Config("vit", width=32, depth=2, norm_layers=True),
+  architectures: tuple[str, ...] = ARCHITECTURES
+  conv: vision.Config = vision.Config(
+    "conv", width=16, depth=5, norm_layers=True
   )
+  resnet: vision.Config = vision.Config(
+    "resnet", width=16, depth=2, norm_layers=True
+  )
+  vit: vision.Config = vision.Config("vit", width=32, depth=2, norm_layers=True)
   architecture_temperatures: tuple[float, ...] = (1.0, 10.0, 100.0)
   architecture_train: Train = Train(500, 32, 3e-3)
-  measured: int = 512  # inputs whose features are looked at
-  most_features: int = 256  # of a layer; more are sampled
-  neighbours: int = 10  # of KNN
+  look: looks.Config = looks.Config()
   equivalence_steps: int = 300
 
   def __post_init__(self):
-    for field in ("temperatures", "scales", "widths", "depths"):
+    for field in ("temperatures", "scales", "architecture_temperatures"):
       values = getattr(self, field)
       if not values or min(values) <= 0:
         raise ValueError(f"{field}={values} must hold numbers above 0")
@@ -92,8 +96,10 @@ class Config:
         f"network.kind={self.network.kind!r} must be 'mlp'; others go into "
         "architectures"
       )
-    if not self.held_out:
-      raise ValueError("held_out=() leaves nothing out of distribution")
+    if unknown := set(self.architectures) - set(ARCHITECTURES):
+      raise ValueError(
+        f"architectures={sorted(unknown)} are not among {list(ARCHITECTURES)}"
+      )
 
 
 def tiny() -> Config:
@@ -104,18 +110,18 @@ def tiny() -> Config:
     temperatures=(1.0, 100.0),
     scales=(0.5,),
     widths=(16,),
-    depths=(2,),
-    norm_temperatures=(1.0,),
+    depths=(),
+    norm_temperatures=(),
     classes=6,
     inputs=4,
     per_class=12,
     clusters_train=Train(8, 8),
     data_train=Train(8, 8),
-    architectures=(vision.Config("vit", width=8, depth=1),),
+    architectures=("conv",),
+    conv=vision.Config("conv", width=4, depth=2),
     architecture_temperatures=(1.0, 100.0),
     architecture_train=Train(4, 8),
-    measured=40,
-    neighbours=3,
+    look=looks.Config(measured=40, neighbours=3),
     equivalence_steps=20,
   )
 
@@ -134,26 +140,24 @@ def paper() -> Config:
     clusters_train=train,
     data="data/cifar-10-batches-bin",
     data_train=train,
-    architectures=(
-      vision.Config("conv", width=128, depth=12, norm_layers=True),
-      vision.Config("resnet", width=128, depth=9, norm_layers=True),
-      vision.Config("vit", width=192, depth=9, norm_layers=True, patch=4),
-    ),
+    conv=vision.Config("conv", width=128, depth=12, norm_layers=True),
+    resnet=vision.Config("resnet", width=128, depth=9, norm_layers=True),
+    vit=vision.Config("vit", width=192, depth=9, norm_layers=True, patch=4),
     architecture_temperatures=(0.1, 1.0, 10.0, 100.0, 1000.0),
     architecture_train=train,
-    measured=8000,
-    most_features=8000,
+    look=looks.Config(measured=8000, most_features=8000),
   )
 
 
 def run(config: Config, workdir: str) -> Report:
   """Trains the sweeps and measures what they learnt."""
   del workdir  # minutes in all: nothing is worth saving before the end
-  data, outside = _images(config)  # first: a missing folder is seen at once
+  # First, so that a missing folder is seen at once.
+  data, outside = held_out.split(images.load(config.data), config.held_out)
   return findings.report(
-    findings.Found(
+    seen_by.Found(
       classes=config.classes,
-      thresholds=THRESHOLDS,
+      thresholds=looks.THRESHOLDS,
       arms=_clusters_arms(config),
       images=_images_arms(config, data, outside),
       image_classes=int(data.train_labels.max()) + 1,
@@ -163,19 +167,10 @@ def run(config: Config, workdir: str) -> Report:
   )
 
 
-class Data(NamedTuple):
-  """Inputs and labels, to train on and to test on."""
-
-  train: jax.Array
-  train_labels: jax.Array
-  test: jax.Array
-  test_labels: jax.Array
-
-
 def problem(
   config: Config,
   network: vision.Config | None = None,
-  data: Data | None = None,
+  data: held_out.Data | None = None,
   train: Train | None = None,
   *,
   temperature: float = 1.0,
@@ -214,13 +209,13 @@ def problem(
 
   def sample(key):
     i = jax.random.randint(key, (), 0, data.train.shape[0])
-    return {"x": data.train[i], "label": data.train_labels[i]}
+    return {"x": data.train[i], "label": jnp.asarray(data.train_labels)[i]}
 
   source = sources.from_sampler(sample, train.batch_size)
   return Problem(init, loss, source, evals or {})
 
 
-def _clusters(config: Config) -> Data:
+def _clusters(config: Config) -> held_out.Data:
   x_NE, labels_N = clusters.gaussian(
     jax.random.key(config.seed),
     classes=config.classes,
@@ -232,41 +227,15 @@ def _clusters(config: Config) -> Data:
   train, test = np.split(order_N, [2 * len(order_N) // 3])
   # The labels are of numpy: how many classes there are shapes the network.
   labels_N = np.asarray(labels_N)
-  return Data(x_NE[train], labels_N[train], x_NE[test], labels_N[test])
-
-
-def _images(config: Config) -> tuple[Data, Data]:
-  """The classes that are learnt, numbered anew, and those held out."""
-  loaded = images.load(config.data)
-  names = np.unique(loaded.train_labels_N)
-  if unknown := set(config.held_out) - set(names.tolist()):
-    raise ValueError(
-      f"held_out={sorted(unknown)} are not among the classes {names.tolist()}"
-    )
-  kept = np.setdiff1d(names, config.held_out)
-  if len(kept) < 2:
-    raise ValueError(f"held_out={config.held_out} leaves {len(kept)} classes")
-
-  def part(classes):
-    keep = lambda labels_N: np.isin(labels_N, classes)
-    pick = lambda x, labels_N: (
-      jnp.asarray(x[keep(labels_N)]),
-      np.searchsorted(classes, labels_N[keep(labels_N)]),
-    )
-    return Data(
-      *pick(loaded.train_NHWC, loaded.train_labels_N),
-      *pick(loaded.test_NHWC, loaded.test_labels_N),
-    )
-
-  return part(kept), part(np.unique(config.held_out))
+  return held_out.Data(x_NE[train], labels_N[train], x_NE[test], labels_N[test])
 
 
 def _sweep(config, network, data, train, settings, look):
   """Runs every (temperature, scale) with every seed, in one program.
 
   Returns:
-    A tree of arrays `[settings, seeds, 2, ...]`: what `look` saw before the
-    first step and after the last.
+    Name to `[settings, seeds, ...]`: what `look` sees after the last step, and
+    "norm", |z| / T before the first.
   """
   grid = [(*s, seed) for s in settings for seed in range(config.num_seeds)]
   temperature_N, scale_N, seed_N = map(np.asarray, zip(*grid, strict=True))
@@ -281,7 +250,11 @@ def _sweep(config, network, data, train, settings, look):
 
   def one(setting):
     temperature, scale, seed = setting
-    see = lambda params, key: look(net, params, data, temperature)
+
+    def norm(params, key):
+      del key
+      return {"norm": looks.norm(config.look, net, params, data) / temperature}
+
     fitted = problem(
       config,
       network,
@@ -289,11 +262,12 @@ def _sweep(config, network, data, train, settings, look):
       train,
       temperature=temperature,
       scale=scale,
-      evals={"seen": see},
+      evals={"start": norm},
     )
     key = jax.random.fold_in(jax.random.key(config.seed), seed)
-    evals = scan.fit(fitted, tx, key, train.num_steps)[2]
-    return {name.removeprefix("seen/"): x for name, x in evals.items()}
+    state, _, evals = scan.fit(fitted, tx, key, train.num_steps)
+    seen = look(net, state.params, data)
+    return {"norm": evals["start/norm"][0], **seen}
 
   settings = (
     temperature_N.astype(np.float32),
@@ -305,57 +279,10 @@ def _sweep(config, network, data, train, settings, look):
   return {name: x.reshape(*shape, *x.shape[1:]) for name, x in seen.items()}
 
 
-def layers(net: vision.Classifier, params, x):
-  """Logits, and what each layer gives, [N, E] each."""
-  logits_NK, state = net.apply(params, x, mutable="intermediates")
-  return logits_NK, state["intermediates"]["layers"]
-
-
-def _look(config, net, params, data, temperature):
-  """Accuracies, |z| / T and ranks: what is measured of every network."""
-  x = data.train[: config.measured]
-  logits_NK, shown = layers(net, params, x)
-  test_NK = net.apply(params, data.test)
-  logits_K = spectra.spectrum(logits_NK, of="covariance")
-  sampled = [_sampled(x_NE, config.most_features) for x_NE in shown]
-  spectra_L = [spectra.spectrum(x_NE, of="covariance") for x_NE in sampled]
-  thresholds = jnp.asarray(THRESHOLDS)
-  rank = lambda s_K: spectra.numerical_rank(s_K, thresholds)
-  right = lambda z_NK, y_N: jnp.mean(jnp.argmax(z_NK, axis=1) == y_N)
-  return {
-    "norm": jnp.mean(jnp.linalg.norm(logits_NK, axis=1)) / temperature,
-    "train": right(logits_NK, data.train_labels[: config.measured]),
-    "test": right(test_NK, data.test_labels),
-    "logits": rank(logits_K),
-    "layers": jnp.stack([rank(s_K) for s_K in spectra_L]),
-    "effective": spectra.effective_rank(logits_K),
-    "stable": spectra.stable_rank(logits_K),
-  }
-
-
-def _sampled(x_NE, most: int):
-  """At most `most` features, always the same."""
-  E = x_NE.shape[1]
-  if E <= most:
-    return x_NE
-  return x_NE[:, np.random.default_rng(0).permutation(E)[:most]]
-
-
-def _look_inside(config, net, params, data, temperature):
-  """And how activations and kernels of an MLP are aligned."""
-  shown = layers(net, params, data.train[: config.measured])[1]
-  body = params["params"]["body"]
-  kernels = [body[f"layer_{i}"]["kernel"] for i in range(1, len(shown))]
-  kernels.append(params["params"]["head"]["kernel"])
-  aligned = map(spectra.alignment, shown, kernels)
-  seen = _look(config, net, params, data, temperature)
-  return {**seen, "alignment": jnp.stack(list(aligned))}
-
-
-def _clusters_arms(config: Config) -> list[findings.Arm]:
+def _clusters_arms(config: Config) -> list[seen_by.Arm]:
   """Every knob that moves |z| / T, on clusters."""
   net, data = config.network, _clusters(config)
-  look = functools.partial(_look_inside, config)
+  look = functools.partial(looks.inside, config.look)
   plain = [(t, 1.0) for t in config.temperatures]
   # One program: temperature and scale are numbers in it.
   plain += [(1.0, s) for s in config.scales]
@@ -367,95 +294,35 @@ def _clusters_arms(config: Config) -> list[findings.Arm]:
     deep = dataclasses.replace(net, depth=depth)
     arms.append(("depth", deep, [(1.0, 0.5**0.5)]))
   normed = [(t, 1.0) for t in config.norm_temperatures]
-  for field in ("norm_layers", "norm_head"):
+  for field in ("norm_layers", "norm_head") if normed else ():
     arms.append((field, dataclasses.replace(net, **{field: True}), normed))
   found = []
   for knob, network, settings in arms:
     progress.show(f"clusters: {knob}, {len(settings)} x {config.num_seeds}")
     train = config.clusters_train
     seen = _sweep(config, network, data, train, settings, look)
-    found.append(findings.Arm(knob, network, settings, seen))
+    found.append(seen_by.Arm(knob, network, settings, seen))
   first, split = found[0], len(config.temperatures)
-  return [*findings.split(first, split, "initial scale"), *found[1:]]
+  return [*seen_by.split(first, split, "initial scale"), *found[1:]]
 
 
-def _images_arms(config, data: Data, outside: Data) -> list[findings.Arm]:
+def _images_arms(
+  config, data: held_out.Data, outside: held_out.Data
+) -> list[seen_by.Arm]:
   """The MLP and the other architectures on images, over temperatures."""
-  look = functools.partial(_look_outside, config, outside)
+  look = functools.partial(looks.outside, config.look, outside)
   arms = [(config.network, config.temperatures, config.data_train)]
-  for network in config.architectures:
+  for name in config.architectures:
     temperatures = config.architecture_temperatures
-    arms.append((network, temperatures, config.architecture_train))
+    train = config.architecture_train
+    arms.append((getattr(config, name), temperatures, train))
   found = []
   for network, temperatures, train in arms:
     progress.show(f"{config.data}: {network.kind}")
     settings = [(t, 1.0) for t in temperatures]
     seen = _sweep(config, network, data, train, settings, look)
-    found.append(findings.Arm(network.kind, network, settings, seen))
+    found.append(seen_by.Arm(network.kind, network, settings, seen))
   return found
-
-
-def detectors(config: Config, features: int, classes: int):
-  """The detectors by name, in the order of `findings.DETECTORS`."""
-  main = min(features, classes - 1)
-  return (
-    ood.msp(),
-    ood.energy(),
-    ood.vim(max(features // 4, 1)),
-    ood.neco(main),
-    ood.neco(main, max_logit=True),
-    ood.knn(config.neighbours),
-    ood.knn(config.measured),
-    ood.mahalanobis(classes),
-  )
-
-
-def _look_outside(config, outside, net, params, data, temperature):
-  """And collapse, and how well other data are told apart and classified."""
-  M, K = config.measured, net.config.num_classes
-  see = lambda x: _as_data(*layers(net, params, x))
-  labels_N = data.train_labels[:M]
-  train = see(data.train[:M])._replace(labels_N=labels_N)
-  noise = jax.random.uniform(jax.random.key(config.seed), data.test.shape)
-  others = [see(x) for x in (outside.test, 1 - data.test, noise)]
-  test = see(data.test)
-  quality = []
-  for detector in detectors(config, train.features_NE.shape[1], K):
-    state = detector.fit(train)
-    inside_N = detector.score(state, test)
-    for other in others:
-      scores = (inside_N, detector.score(state, other))
-      quality += [
-        measure(*scores)
-        for measure in (
-          ood.auroc,
-          ood.fpr95_id_positive,
-          ood.fpr95_ood_positive,
-        )
-      ]
-  probe = functools.partial(
-    softmax_rank.linear_probe,
-    labels_N=outside.train_labels,
-    test_labels_M=outside.test_labels,
-    num_classes=int(outside.train_labels.max()) + 1,
-  )
-  pairs = [layers(net, params, x)[1] for x in (outside.train, outside.test)]
-  cut = lambda x_NE: _sampled(x_NE, config.most_features)
-  collapse = softmax_rank.neural_collapse(
-    train.features_NE, labels_N, params["params"]["head"]["kernel"]
-  )
-  return {
-    **_look(config, net, params, data, temperature),
-    "ood": jnp.stack(quality).reshape(-1, len(others), 3),
-    "probes": jnp.stack(
-      [probe(cut(a), test_ME=cut(b)) for a, b in zip(*pairs, strict=True)]
-    ),
-    "collapse": jnp.stack(collapse),
-  }
-
-
-def _as_data(logits_NK, shown) -> ood.Data:
-  return ood.Data(shown[-1], logits_NK)
 
 
 def _equivalence(config: Config) -> dict[str, float]:
@@ -488,12 +355,12 @@ def _difference(config, temperature, scale, tx, scaled_tx) -> float:
   )
 
   def logits(tx, temperature, scale):
-    fitted = problem(config, data=data, temperature=temperature)
+    plain = problem(config, data=data, temperature=temperature)
     # In 64 bits before they are scaled, lest that rounds.
     init = lambda key: jax.tree.map(
-      lambda kernel: kernel.astype(np.float64) * scale, fitted.init(key)
+      lambda kernel: kernel.astype(np.float64) * scale, plain.init(key)
     )
-    fitted = fitted._replace(init=init)
+    fitted = plain._replace(init=init)
     fit = jax.jit(lambda key: scan.fit(fitted, tx, key, steps)[0].params)
     return net.apply(fit(jax.random.key(config.seed)), data.test)
 
@@ -503,7 +370,7 @@ def _difference(config, temperature, scale, tx, scaled_tx) -> float:
   return float(jnp.abs(first_NK - second_NK).max() / jnp.abs(first_NK).max())
 
 
-def _softmax(config: Config) -> findings.Softmax:
+def _softmax(config: Config) -> seen_by.Softmax:
   """Softmax ranks of the rank-2 construction and of Gaussian logits."""
   scales_S = np.logspace(-3, 3, 25)
   K, N = 100, 2000
@@ -511,7 +378,10 @@ def _softmax(config: Config) -> findings.Softmax:
   logits_NK = softmax_rank.rank_two_logits(labels_N, K)
   right = jnp.mean(jnp.argmax(logits_NK, axis=1) == labels_N)
   rank = spectra.numerical_rank(spectra.spectrum(logits_NK))
-  ranks = functools.partial(softmax_rank.softmax_ranks, scales_S=scales_S)
+  ranks = jax.jit(
+    functools.partial(softmax_rank.softmax_ranks, scales_S=scales_S),
+    static_argnames="threshold",
+  )
   gaussian = {}
   for r in (2, 5):
     draws = []
@@ -521,6 +391,6 @@ def _softmax(config: Config) -> findings.Softmax:
       right_RK = jax.random.normal(keys[1], (r, 50))
       draws.append(ranks(left_NR @ right_RK, threshold=1e-2))
     gaussian[r] = np.stack(draws)
-  return findings.Softmax(
+  return seen_by.Softmax(
     scales_S, float(right), float(rank), np.asarray(ranks(logits_NK)), gaussian
   )
