@@ -75,13 +75,13 @@ class Config:
   data_train: Train = Train(1500)
   architectures: tuple[str, ...] = ARCHITECTURES
   conv: vision.Config = vision.Config(
-    "conv", width=16, depth=5, norm_layers=True
+    "conv", width=16, depth=4, norm_layers=True
   )
   resnet: vision.Config = vision.Config(
     "resnet", width=16, depth=2, norm_layers=True
   )
   vit: vision.Config = vision.Config("vit", width=32, depth=2, norm_layers=True)
-  architecture_temperatures: tuple[float, ...] = (1.0, 10.0, 100.0)
+  architecture_temperatures: tuple[float, ...] = (1.0, 100.0)
   architecture_train: Train = Train(500, 32, 3e-3)
   look: looks.Config = looks.Config()
   equivalence_steps: int = 300
@@ -109,7 +109,7 @@ def tiny() -> Config:
     network=vision.Config(width=8, depth=3),
     temperatures=(1.0, 100.0),
     scales=(0.5,),
-    widths=(16,),
+    widths=(),
     depths=(),
     norm_temperatures=(),
     classes=6,
@@ -117,8 +117,7 @@ def tiny() -> Config:
     per_class=12,
     clusters_train=Train(8, 8),
     data_train=Train(8, 8),
-    architectures=("conv",),
-    conv=vision.Config("conv", width=4, depth=2),
+    architectures=(),
     architecture_temperatures=(1.0, 100.0),
     architecture_train=Train(4, 8),
     look=looks.Config(measured=40, neighbours=3),
@@ -327,25 +326,26 @@ def _images_arms(
 
 def _equivalence(config: Config) -> dict[str, float]:
   """Largest difference of z / T and its rescaled run, over max |z / T|."""
-  temperature = 50.0
+  temperature, sgd, adam, epsilon = 50.0, 1.0, 1e-3, 1e-8
+  same = softmax_rank.rescaling(temperature, config.network.depth)
+  # (temperature, scale, rate, epsilon) of a run and of its twin at T = 1.
+  runs = {
+    "SGD": (
+      lambda rate, _: optax.sgd(rate),
+      (temperature, 1.0, sgd, 0.0),
+      (1.0, same.kernels, sgd * same.sgd, 0.0),
+    ),
+    "Adam": (
+      lambda rate, epsilon: optax.adam(rate, eps=epsilon),
+      (temperature, 1.0, adam, epsilon),
+      (1.0, same.kernels, adam * same.adam, epsilon * same.adam_epsilon),
+    ),
+  }
   with jax.enable_x64(True):
-    same = softmax_rank.rescaling(temperature, config.network.depth)
-    makers = {
-      "SGD": lambda rate, _: optax.sgd(rate),
-      "Adam": lambda rate, epsilon: optax.adam(1e-3 * rate, eps=epsilon),
-    }
-    plain, scaled = (1.0, 1e-8), {}
-    scaled["SGD"] = (same.sgd, 1e-8)
-    scaled["Adam"] = (same.adam, 1e-8 * same.adam_epsilon)
-    return {
-      name: _difference(
-        config, temperature, same.kernels, make(*plain), make(*scaled[name])
-      )
-      for name, make in makers.items()
-    }
+    return {name: _difference(config, *pair) for name, pair in runs.items()}
 
 
-def _difference(config, temperature, scale, tx, scaled_tx) -> float:
+def _difference(config: Config, make, first, second) -> float:
   data = jax.tree.map(
     lambda x: x.astype(np.float64) if x.dtype.kind == "f" else x,
     _clusters(config),
@@ -354,30 +354,31 @@ def _difference(config, temperature, scale, tx, scaled_tx) -> float:
     dataclasses.replace(config.network, num_classes=config.classes)
   )
 
-  def logits(tx, temperature, scale):
+  @jax.jit
+  def logits(temperature, scale, rate, epsilon):
     plain = problem(config, data=data, temperature=temperature)
     # In 64 bits before they are scaled, lest that rounds.
     init = lambda key: jax.tree.map(
       lambda kernel: kernel.astype(np.float64) * scale, plain.init(key)
     )
-    fitted = plain._replace(init=init)
-    fit = jax.jit(lambda key: scan.fit(fitted, tx, key, steps)[0].params)
-    return net.apply(fit(jax.random.key(config.seed)), data.test)
+    state, _, _ = scan.fit(
+      plain._replace(init=init),
+      make(rate, epsilon),
+      jax.random.key(config.seed),
+      config.equivalence_steps,
+    )
+    return net.apply(state.params, data.test) / temperature
 
-  steps = config.equivalence_steps
-  first_NK = logits(tx, temperature, 1.0) / temperature
-  second_NK = logits(scaled_tx, 1.0, scale)
+  first_NK, second_NK = logits(*first), logits(*second)
   return float(jnp.abs(first_NK - second_NK).max() / jnp.abs(first_NK).max())
 
 
 def _softmax(config: Config) -> seen_by.Softmax:
   """Softmax ranks of the rank-2 construction and of Gaussian logits."""
   scales_S = np.logspace(-3, 3, 25)
-  K, N = 100, 2000
-  labels_N = jax.random.randint(jax.random.key(config.seed), (N,), 0, K)
+  N, K = 300, 100
+  labels_N = np.random.default_rng(config.seed).permutation(N) % K
   logits_NK = softmax_rank.rank_two_logits(labels_N, K)
-  right = jnp.mean(jnp.argmax(logits_NK, axis=1) == labels_N)
-  rank = spectra.numerical_rank(spectra.spectrum(logits_NK))
   ranks = jax.jit(
     functools.partial(softmax_rank.softmax_ranks, scales_S=scales_S),
     static_argnames="threshold",
@@ -392,5 +393,9 @@ def _softmax(config: Config) -> seen_by.Softmax:
       draws.append(ranks(left_NR @ right_RK, threshold=1e-2))
     gaussian[r] = np.stack(draws)
   return seen_by.Softmax(
-    scales_S, float(right), float(rank), np.asarray(ranks(logits_NK)), gaussian
+    scales=scales_S,
+    right=float(jnp.mean(jnp.argmax(logits_NK, axis=1) == labels_N)),
+    rank=float(spectra.numerical_rank(spectra.spectrum(logits_NK))),
+    ranks=np.asarray(ranks(logits_NK)),
+    gaussian=gaussian,
   )
