@@ -49,7 +49,8 @@ class Fold(NamedTuple):
 
   Attributes:
     fn: `(carry, z, step) -> carry`, for one sample; it sees the start as step
-      0 and every iterate after it.
+      0 and every iterate after it. What all samples share is an argument of a
+      `jax.tree_util.Partial`.
     carry: a tree with a leading axis of N, where each sample begins.
   """
 
@@ -100,25 +101,30 @@ def solve(
     ValueError: no starts, unequal leading axes, a budget below 1, a negative
       tolerance, or a map that changes the tree, a shape or a dtype.
   """
-  _check_starts(starts)
+  check_starts(starts)
   if budget < 1:
     raise ValueError(f"budget={budget} must be at least 1")
   if not (tolerance >= 0 and relative >= 0):
     raise ValueError(f"{tolerance=} and {relative=} must be at least 0")
   check_map(fn, jax.tree.map(lambda x: x[0], starts))
-  if not isinstance(fn, jax.tree_util.Partial):
-    fn = jax.tree_util.Partial(fn)
   fold = fold or Fold(_nothing, ())
   limits = jnp.asarray([tolerance, relative])
   return _solve(
-    fn,
+    as_argument(fn),
     starts,
+    as_argument(fold.fn),
     fold.carry,
     limits,
     method=method or methods.picard(),
     budget=budget,
-    fold_fn=fold.fn,
   )
+
+
+def as_argument(fn: Callable[..., Any]) -> jax.tree_util.Partial:
+  """A function that can be handed to a compiled program."""
+  if isinstance(fn, jax.tree_util.Partial):
+    return fn
+  return jax.tree_util.Partial(fn)
 
 
 def flat(fn: Callable[[Any], Any], points: Any):
@@ -157,8 +163,8 @@ def failures(solution: Solution) -> Sequence[str]:
   ]
 
 
-@functools.partial(jax.jit, static_argnames=("method", "budget", "fold_fn"))
-def _solve(fn, starts, carry, limits, *, method, budget, fold_fn) -> Solution:
+@functools.partial(jax.jit, static_argnames=("method", "budget"))
+def _solve(fn, starts, fold_fn, carry, limits, *, method, budget) -> Solution:
   vector_fn, z_ND, unravel = flat(fn, starts)
   limits = limits.astype(jnp.finfo(z_ND.dtype).dtype)
   see = lambda carry, z_D, step: fold_fn(carry, unravel(z_D), step)
@@ -229,7 +235,8 @@ def _nothing(carry, z, step):
   return carry
 
 
-def _check_starts(starts):
+def check_starts(starts: Any) -> None:
+  """Raises a ValueError when there is no batch of floating points."""
   leaves = jax.tree.leaves(starts)
   shapes = [np.shape(x) for x in leaves]
   if not leaves or not all(shapes) or len({s[0] for s in shapes}) != 1:
