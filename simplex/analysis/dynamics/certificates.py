@@ -1,4 +1,4 @@
-"""What is known of a point that a solver returned: attractor, saddle or slow."""
+"""What is known of a point that a solver returned: its stability and error."""
 
 from collections.abc import Callable
 import functools
@@ -141,7 +141,7 @@ def _measure(fn, points, *, size, iterations):
     v_D = f_D - z_D
     start_D = _direction(z_D)
     matrix = krylov.arnoldi(jvp, start_D, min(size, D)).matrix
-    error_D, solved = krylov.gmres(lambda x_D: x_D - jvp(x_D), v_D, size=size)
+    error_D, solved = krylov.gmres(lambda x_D: x_D - jvp(x_D), v_D)
     error = jnp.where(solved, jnp.linalg.norm(error_D), jnp.nan)
     norm = _norm(jvp, z_D, iterations)
     return jnp.linalg.norm(v_D), matrix, norm, error

@@ -1,4 +1,4 @@
-"""Points as sums of few atoms: attractors as a dictionary, and its baselines."""
+"""Points as sums of few atoms: attractors as a dictionary, and baselines."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

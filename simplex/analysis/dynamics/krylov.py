@@ -87,7 +87,7 @@ def gmres(
 
 
 def _unit(x_D: Array, floor: Array | float) -> tuple[Array, Array]:
-  """x / |x| and |x|; zeros where |x| is at most the floor."""
+  """Returns x / |x| and |x|; zeros where |x| is at most the floor."""
   length = jnp.linalg.norm(x_D)
   seen = length > floor
   safe = jnp.where(seen, length, 1.0)

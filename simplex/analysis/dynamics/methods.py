@@ -27,7 +27,7 @@ class Method(NamedTuple):
 
 @functools.cache  # equal settings are one object, so programs are reused
 def picard(damping: float = 1.0) -> Method:
-  """z + damping * v: iterates f, or averages it with the identity.
+  """Moves to z + damping * v: iterates f, or averages it with the identity.
 
   Args:
     damping: in (0, 1]; 1 iterates f itself.
