@@ -6,6 +6,7 @@ budget and the rule by which points are held equal: a count carries all four.
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import itertools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -277,7 +278,9 @@ def _certificate(fn, points, ids, tolerance, margin):
       *(np.zeros(0) for _ in range(6)), np.zeros(0, int)
     )
   # Padded, so that few sizes are compiled for all the counts there may be.
-  size = 1 << int(len(ids) - 1).bit_length()
+  size = next(
+    size for i in itertools.count() if (size := 32 * 4**i) >= len(ids)
+  )
   padded = np.resize(ids, size)
   chosen = jax.tree.map(lambda x: x[padded], points)
   found = certificates.certify(fn, chosen, tolerance=tolerance, margin=margin)

@@ -56,15 +56,6 @@ def generalisation_entropy(points_ND: Array, share: float = 0.9) -> Array:
   return jnp.where(variance_R.sum() > 0, count, 0)
 
 
-def chamfer(a_ND: Array, b_MD: Array) -> Array:
-  """Chamfer similarity by cosine, in [-1, 1]; 1 for sets of equal directions.
-
-  The mean over both directions of the mean largest cosine (Fig. 3d).
-  """
-  cosines_NM = _cosines(a_ND, b_MD)
-  return (cosines_NM.max(1).mean() + cosines_NM.max(0).mean()) / 2
-
-
 def trajectory_score(attractors_KD: Array, num_starts: int) -> Fold:
   """A fold whose carry is the mean distance of a path to the nearest attractor.
 
