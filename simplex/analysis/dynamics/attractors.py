@@ -140,7 +140,7 @@ def gather(
   if scale is None:
     starts_ND = _vectors(starts)
     starts_ND = starts_ND[np.isfinite(starts_ND).all(1)]
-    scale = float(np.sqrt(np.mean(np.sum(starts_ND**2, 1), initial=0)))
+    scale = float(np.sqrt(np.sum(starts_ND**2) / max(len(starts_ND), 1)))
   group_N = np.full(len(ends_ND), NOWHERE)
   group_N[converged_N] = merge(ends_ND[converged_N], rule, scale)
   # The representative is the member that is nearest to a fixed point.
