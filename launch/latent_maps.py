@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax.flatten_util import ravel_pytree
@@ -116,7 +116,7 @@ def summary(
   starts_ND = batched(model.encode, train_NYXC[:num_starts])
   solution, found, cosine = attract(model, starts_ND, limits)
   certificate, K = found.certificate, found.count
-  nearest, farthest, null, excess = _memorised(
+  nearest, farthest, null, excess, entropy = _memorised(
     model, found, train_NYXC, test_NYXC
   )
   norms_N = certificates.jacobian_norms(
@@ -134,35 +134,49 @@ def summary(
     farthest=farthest,
     null=null,
     centred=excess,
-    entropy=float(
-      memory.generalisation_entropy(_decoded(model, found)) if K else 0
-    ),
+    entropy=entropy,
     radius=middle(certificate.radius_N),
     norm=middle(certificate.norm_N),
     contracting=float(np.mean(norms_N < 1)),
   )
 
 
-def _decoded(model: Coder, found: attractors.Attractors) -> np.ndarray:
-  """Images of the attractors, flat, in rows."""
-  images = np.asarray(batched(model.decode, found.points))
-  return images.reshape(found.count, -1)
+def padded(points_KD: Array) -> np.ndarray:
+  """The points, followed by zeros, to one of few numbers of rows.
+
+  Another number of rows is another program to compile.
+  """
+  K, D = points_KD.shape
+  rows = attractors.padded_size(K)
+  return np.concatenate([points_KD, np.zeros((rows - K, D), np.float32)])
 
 
-def _memorised(model, found, train_NYXC, test_NYXC):
-  """Nearest and farthest cosine, the null, and the excess when centred."""
+def _memorised(model, found, train_NYXC, test_NYXC) -> tuple[float, ...]:
+  """Nearest and farthest cosine, null, centred excess, and entropy."""
   if not found.count:
-    return (float("nan"),) * 4
-  rows = lambda x: np.asarray(x).reshape(len(x), -1)
+    return (float("nan"),) * 5
+  numbers = _remembered(
+    model.decode, padded(found.points), found.count, train_NYXC, test_NYXC
+  )
+  return tuple(map(float, numbers))
+
+
+@jax.jit
+def _remembered(decode, points_KD, count, train_NYXC, test_NYXC):
+  rows = lambda x: x.reshape(len(x), -1)
   train_NF, test_NF = rows(train_NYXC), rows(test_NYXC)
-  decoded_KF, centre_F = _decoded(model, found), train_NF.mean(0)
+  decoded_KF, centre_F = rows(jax.vmap(decode)(points_KD)), train_NF.mean(0)
+  real_K = jnp.arange(len(points_KD)) < count
+  mean = lambda x_K: jnp.mean(x_K, where=real_K)
   ours = memory.memorisation(decoded_KF, train_NF)
-  null = memory.memorisation(test_NF, train_NF)
+  null = memory.memorisation(test_NF, train_NF).nearest.mean()
   apart = memory.memorisation(decoded_KF, train_NF, centre_F)
-  apart_null = memory.memorisation(test_NF, train_NF, centre_F)
-  means = (ours.nearest, ours.farthest, null.nearest)
-  excess = apart.nearest.mean() - apart_null.nearest.mean()
-  return (*(float(x.mean()) for x in means), float(excess))
+  apart_null = memory.memorisation(test_NF, train_NF, centre_F).nearest.mean()
+  entropy = memory.generalisation_entropy(
+    jnp.where(real_K[:, None], decoded_KF, 0.0)
+  )
+  excess = mean(apart.nearest) - apart_null
+  return mean(ours.nearest), mean(ours.farthest), null, excess, entropy
 
 
 class Rate(NamedTuple):
@@ -181,10 +195,9 @@ class Rate(NamedTuple):
 def rate(model: Coder, starts_ND: Array, limits: Limits) -> Rate:
   """Steps until a start is within `EPSILON` of its attractor, predicted."""
   _, found, _ = attract(model, starts_ND, limits)
-  home_N = found.basin_N
-  starts_ND, home_N = np.asarray(starts_ND)[home_N >= 0], home_N[home_N >= 0]
-  if len(home_N) < 3:
+  if not found.count:
     return Rate(*(float("nan"),) * 3)
+  home_N = found.basin_N
   targets_ND = np.asarray(found.points)[home_N]
   count = jnp.zeros(len(home_N))
   solution = solvers.solve(
@@ -195,17 +208,18 @@ def rate(model: Coder, starts_ND: Array, limits: Limits) -> Rate:
     fold=solvers.Fold(_far, (jnp.asarray(targets_ND), count)),
   )
   measured_N = np.asarray(solution.folded[1])
-  away_N = np.linalg.norm(starts_ND - targets_ND, axis=1)
+  away_N = np.linalg.norm(np.asarray(starts_ND) - targets_ND, axis=1)
   K = found.count
   predict = lambda rho_N: np.log(EPSILON / away_N) / np.log(rho_N)
   radius_N = found.certificate.radius_N[:K][home_N]
   norm_N = found.certificate.norm_N[:K][home_N]
-  far_N, below_N = away_N > EPSILON, norm_N < 1
+  far_N = (away_N > EPSILON) & (home_N != attractors.NOWHERE)
+  below_N = far_N & (norm_N < 1)
   by_norm_N = predict(np.where(below_N, norm_N, 0.5))
   return Rate(
     _pearson(predict(radius_N)[far_N], measured_N[far_N]),
-    _pearson(by_norm_N[far_N & below_N], measured_N[far_N & below_N]),
-    float(below_N.mean()),
+    _pearson(by_norm_N[below_N], measured_N[below_N]),
+    float(below_N.sum() / max(far_N.sum(), 1)),
   )
 
 
@@ -294,13 +308,16 @@ def detection(
   moved_ND = batched(model.latent, codes_ND) - codes_ND
   scores["|V(z)|"] = -np.linalg.norm(np.asarray(moved_ND), axis=1)
   if found.count:
+    # Repeated points leave the distance to the nearest as it is.
+    size = attractors.padded_size(found.count)
+    points_KD = jnp.asarray(np.resize(found.points, (size, codes_ND.shape[1])))
     scores["trajectory"] = -np.asarray(
       solvers.solve(
         model.latent,
         codes_ND,
         tolerance=limits.tolerance,
         budget=limits.budget,
-        fold=memory.trajectory_score(found.points, len(codes_ND)),
+        fold=memory.trajectory_score(points_KD, len(codes_ND)),
       ).folded
     )
   detectors = {"Mahalanobis": ood.mahalanobis()}
@@ -347,6 +364,7 @@ def pursuits(
   errors = {}
   for name, atoms_KD in atoms.items():
     few = [m for m in sparsities if m <= len(atoms_KD)]
+    atoms_KD = padded(atoms_KD)  # an atom 0 is never chosen
     row = np.full(len(sparsities), np.nan)
     if few:
       made = _pursue(codes_ND, atoms_KD, tuple(few)).approximations
@@ -357,7 +375,7 @@ def pursuits(
   return errors
 
 
-_pursue = functools.partial(jax.jit, static_argnums=2)(dictionaries.pursue)
+_pursue = jax.jit(dictionaries.pursue, static_argnums=2)
 
 
 class Plane(NamedTuple):
@@ -401,8 +419,3 @@ def plane(
     str(found),
     uncertainty,
   )
-
-
-def at(tree: Any, i: int) -> Any:
-  """Row i of every array of a tree."""
-  return jax.tree.map(lambda x: x[i], tree)

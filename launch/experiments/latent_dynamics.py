@@ -18,6 +18,7 @@ spectral radius, nearest neighbours by ten and by all.
 from collections.abc import Sequence
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 from jax.flatten_util import ravel_pytree
@@ -29,7 +30,7 @@ from launch.findings import latent_dynamics as findings
 from simplex.data import sources
 from simplex.losses import reconstruction
 from simplex.models import autoencoder
-from simplex.types import Array, Source
+from simplex.types import Array
 from trainers import images, optimizers, progress, scan
 from trainers.problem import Problem
 
@@ -93,7 +94,7 @@ def tiny() -> Config:
     batch_size=16,
     evals=2,
     grown_latent=2,
-    train_sizes=(10, 40),
+    train_sizes=(12, 40),
     size_latent=2,
     num_seeds=2,
     num_starts=12,
@@ -144,17 +145,26 @@ def model(
 def problem(
   config: Config,
   latent: int = 8,
-  noise: float = 0.0,
+  noise: Array | float = 0.0,
+  size: Array | int | None = None,
   train_NYXC: Array | None = None,
   test_NYXC: Array | None = None,
 ) -> Problem:
-  """An autoencoder of images, from noisy ones when `noise` is above 0.
+  """An autoencoder of images.
 
-  Its evals are the error of held-out images and the parameters themselves.
+  Its evals are the error of held-out images, and the parameters themselves.
+
+  Args:
+    config: sizes.
+    latent: width of the bottleneck.
+    noise: standard deviation of what is added to the images it sees.
+    size: how many training images are used, the first ones; None is all.
+    train_NYXC: training images; None are zeros, of digits' shape.
+    test_NYXC: held-out images; None are those of training.
   """
-  if train_NYXC is None:
-    train_NYXC = jnp.zeros((1, 8, 8, 1))
+  train_NYXC = jnp.zeros((1, 8, 8, 1)) if train_NYXC is None else train_NYXC
   test_NYXC = train_NYXC if test_NYXC is None else test_NYXC
+  size = len(train_NYXC) if size is None else size
   shape = train_NYXC.shape[1:]
   net = autoencoder.Autoencoder(model(config, latent, shape))
 
@@ -172,19 +182,12 @@ def problem(
       "parameters": ravel_pytree(params)[0],
     }
 
-  init = lambda key: net.init(key, jnp.zeros((1, *shape)))
-  source = _source(train_NYXC, config.batch_size)
-  return Problem(init, loss, source, {"test": held_out})
-
-
-def _source(train_NYXC, batch_size) -> Source:
-  """Images drawn with replacement."""
-
   def sample(key):
-    i = jax.random.randint(key, (), 0, len(train_NYXC))
-    return {"images": train_NYXC[i]}
+    return {"images": train_NYXC[jax.random.randint(key, (), 0, size)]}
 
-  return sources.from_sampler(sample, batch_size)
+  init = lambda key: net.init(key, jnp.zeros((1, *shape)))
+  source = sources.from_sampler(sample, config.batch_size)
+  return Problem(init, loss, source, {"test": held_out})
 
 
 def run(config: Config, workdir: str):
@@ -193,15 +196,12 @@ def run(config: Config, workdir: str):
   data = images.load(config.images)
   train_NYXC = jnp.asarray(data.train_NHWC)
   test_NYXC = jnp.asarray(data.test_NHWC)
-  arms = {
-    (latent, noise): _arm(config, latent, noise, train_NYXC, test_NYXC)
-    for latent in config.latents
-    for noise in (0.0, config.noise)
-  }
-  few = {
-    size: _arm(config, config.size_latent, 0.0, train_NYXC[:size], test_NYXC)
-    for size in config.train_sizes
-  }
+  every = {}
+  for latent in config.latents:
+    every |= _arms(config, latent, train_NYXC, test_NYXC)
+  N = len(train_NYXC)
+  arms = {(k, noise): arm for (k, noise, n), arm in every.items() if n == N}
+  few = {n: every[config.size_latent, 0.0, n] for n in config.train_sizes}
   wide, narrow = config.latents[-1], config.latents[0]
   progress.show("out of distribution, dictionaries, rates and the plane")
   return findings.report(
@@ -211,8 +211,8 @@ def run(config: Config, workdir: str):
       noise=config.noise,
       starts=config.num_starts,
       limits=_limits(config),
-      arms={k: (errors, rows) for k, (errors, _, rows) in arms.items()},
-      few={k: (errors, rows) for k, (errors, _, rows) in few.items()},
+      arms={k: (x.errors, x.summary) for k, x in arms.items()},
+      few={k: (x.errors, x.summary) for k, x in few.items()},
       grown=_grown(config, arms[config.grown_latent, 0.0], train_NYXC),
       rates=_rates(config, arms[narrow, 0.0], train_NYXC),
       detection={
@@ -226,31 +226,62 @@ def run(config: Config, workdir: str):
   )
 
 
-def _arm(config, latent, noise, train_NYXC, test_NYXC):
-  """Held-out errors `[seeds, evals]`, coders by seed and eval, summaries."""
-  progress.show(f"bottleneck {latent}, noise {noise}, {len(train_NYXC)} images")
-  fitted = problem(config, latent, noise, train_NYXC, test_NYXC)
-  tx = optimizers.make(config.optimizer, config.num_steps)
-  every = config.num_steps // config.evals
+class Arm(NamedTuple):
+  """Models of one kind, over seeds.
 
-  def one(key):
+  Attributes:
+    errors: of held-out images, `[seeds, evals]`.
+    coders: by seed and snapshot.
+    summary: of the last snapshots, arrays `[seeds]`.
+  """
+
+  errors: np.ndarray
+  coders: Sequence[Sequence[latent_maps.Coder]]
+  summary: latent_maps.Summary
+
+
+def _arms(config, latent, train_NYXC, test_NYXC) -> dict:
+  """(latent, noise, images) to its `Arm`; all are trained by one program."""
+  N = len(train_NYXC)
+  kinds = [(0.0, N), (config.noise, N)]
+  if latent == config.size_latent:
+    kinds += [(0.0, size) for size in config.train_sizes]
+  progress.show(
+    f"bottleneck {latent}: {len(kinds)} x {config.num_seeds} models"
+  )
+  tx = optimizers.make(config.optimizer, config.num_steps)
+
+  def one(setting):
+    key, noise, size = setting
+    fitted = problem(config, latent, noise, size, train_NYXC, test_NYXC)
+    every = config.num_steps // config.evals
     _, _, evals = scan.fit(fitted, tx, key, config.num_steps, eval_every=every)
     return evals["test/error"], evals["test/parameters"]
 
   keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
-  errors, flat_SEP = scan.sweep(one, keys, at_once=config.at_once)
+  noises, sizes = (
+    np.repeat(x, config.num_seeds) for x in zip(*kinds, strict=True)
+  )
+  settings = jnp.tile(keys, len(kinds)), noises.astype(np.float32), sizes
+  results = scan.sweep(one, settings, at_once=config.at_once)
   cfg = model(config, latent, train_NYXC.shape[1:])
-  coders = [
-    [latent_maps.coder(cfg, jnp.asarray(flat_P)) for flat_P in flat_EP]
-    for flat_EP in flat_SEP
-  ]
-  rows = [
-    latent_maps.summary(
-      snapshots[-1], train_NYXC, test_NYXC, config.num_starts, _limits(config)
-    )
-    for snapshots in coders
-  ]
-  return errors, coders, _columns(rows)
+  arms = {}
+  for i, (noise, size) in enumerate(kinds):
+    mine = slice(i * config.num_seeds, (i + 1) * config.num_seeds)
+    errors, flat_SEP = (x[mine] for x in results)
+    coders = [[latent_maps.coder(cfg, x) for x in row] for row in flat_SEP]
+    rows = [
+      latent_maps.summary(
+        row[-1],
+        train_NYXC[:size],
+        test_NYXC,
+        config.num_starts,
+        _limits(config),
+      )
+      for row in coders
+    ]
+    arms[latent, noise, size] = Arm(errors, coders, _columns(rows))
+  return arms
 
 
 def _columns(rows):
@@ -276,12 +307,8 @@ def _grown(config, arm, train_NYXC):
     noise_ND=noise_ND,
     limits=_limits(config),
   )
-  _, coders, _ = arm
-  return arm[0], _columns([_columns(map_list(follow, s)) for s in coders])
-
-
-def map_list(fn, items):
-  return [fn(item) for item in items]
+  rows = [_columns([follow(x) for x in row]) for row in arm.coders]
+  return arm.errors, _columns(rows)
 
 
 def _rates(config, arm, train_NYXC):
@@ -290,7 +317,7 @@ def _rates(config, arm, train_NYXC):
     starts_ND = codes_ND[: config.num_starts]
     return latent_maps.rate(snapshots[-1], starts_ND, _limits(config))
 
-  return _columns(map_list(one, arm[1]))
+  return _columns([one(row) for row in arm.coders])
 
 
 def _detection(config, arm, train_NYXC, test_NYXC):
@@ -307,7 +334,7 @@ def _detection(config, arm, train_NYXC, test_NYXC):
       config.neighbours,
       _limits(config),
     )
-    for snapshots in arm[1]
+    for snapshots in arm.coders
   ]
   names = [n for n in found[0] if all(n in x for x in found)]
   return list(outside), {n: np.stack([x[n] for x in found]) for n in names}
@@ -323,7 +350,7 @@ def _pursuits(config, arm, test_NYXC):
       jax.random.key(config.seed),
       _limits(config),
     )
-    for snapshots in arm[1]
+    for snapshots in arm.coders
   ]
   names = [n for n in found[0] if all(n in x for x in found)]
   return {n: np.stack([x[n] for x in found]) for n in names}
@@ -331,7 +358,7 @@ def _pursuits(config, arm, test_NYXC):
 
 def _plane(config, arm, train_NYXC):
   return latent_maps.plane(
-    arm[1][0][-1],
+    arm.coders[0][-1],
     train_NYXC[: config.num_starts],
     config.grid,
     jax.random.key(config.seed),

@@ -272,15 +272,20 @@ def uncertainty(
   return Uncertainty(np.asarray(epsilons), fractions, exponent)
 
 
+def padded_size(count: int) -> int:
+  """The least of 32, 128, 512, ... that holds `count`.
+
+  Of all the counts there may be, few are compiled.
+  """
+  return next(n for i in itertools.count() if (n := 32 * 4**i) >= count)
+
+
 def _certificate(fn, points, ids, tolerance, margin):
   if not len(ids):
     return certificates.Certificate(
       *(np.zeros(0) for _ in range(6)), np.zeros(0, int)
     )
-  # Padded, so that few sizes are compiled for all the counts there may be.
-  size = next(
-    size for i in itertools.count() if (size := 32 * 4**i) >= len(ids)
-  )
+  size = padded_size(len(ids))
   padded = np.resize(ids, size)
   chosen = jax.tree.map(lambda x: x[padded], points)
   found = certificates.certify(fn, chosen, tolerance=tolerance, margin=margin)

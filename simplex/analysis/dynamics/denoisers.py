@@ -29,12 +29,13 @@ def mean_shift(points_ND: Array, sigma: float) -> Callable[[Array], Array]:
   """
   _check_sigma(sigma)
 
-  def denoise(x_D):
-    # |x|^2 is the same for all points and cancels.
-    logits_N = (points_ND @ x_D - jnp.sum(points_ND**2, 1) / 2) / sigma**2
-    return jax.nn.softmax(logits_N) @ points_ND
+  return jax.tree_util.Partial(_shift, points_ND, sigma)
 
-  return denoise
+
+def _shift(points_ND, sigma, x_D):
+  # |x|^2 is the same for all points and cancels.
+  logits_N = (points_ND @ x_D - jnp.sum(points_ND**2, 1) / 2) / sigma**2
+  return jax.nn.softmax(logits_N) @ points_ND
 
 
 def linear_gaussian(
