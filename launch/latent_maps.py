@@ -248,7 +248,11 @@ class Grown(NamedTuple):
 
 
 def grown(
-  model: Coder, train_NYXC: Array, noise_ND: Array, limits: Limits
+  model: Coder,
+  train_NYXC: Array,
+  test_NYXC: Array,
+  noise_ND: Array,
+  limits: Limits,
 ) -> Grown:
   """What Fig. 3 follows through training."""
   starts_ND = batched(model.encode, train_NYXC[: len(noise_ND)])
@@ -263,7 +267,7 @@ def grown(
     )
   moved_ND = batched(model.latent, noise_ND)
   spread = lambda x_ND: float(np.std(np.asarray(x_ND), axis=0).mean())
-  nearest, *_ = _memorised(model, found, train_NYXC, train_NYXC[:1])
+  nearest, *_ = _memorised(model, found, train_NYXC, test_NYXC)
   ratio = spread(moved_ND) / spread(noise_ND)
   return Grown(found.count, other.count, apart, nearest, ratio)
 
@@ -320,13 +324,24 @@ def detection(
         fold=memory.trajectory_score(points_KD, len(codes_ND)),
       ).folded
     )
-  detectors = {"Mahalanobis": ood.mahalanobis()}
-  detectors |= {f"KNN, K = {k}": ood.knn(k) for k in ks if k < len(bank_ND)}
-  detectors["KNN, K = all"] = ood.knn(len(bank_ND))
-  for name, detector in detectors.items():
-    state = detector.fit(ood.Data(bank_ND))
-    scores[name] = np.asarray(detector.score(state, ood.Data(codes_ND)))
+  neighbours = {f"KNN, K = {k}": k for k in ks if k < len(bank_ND)}
+  neighbours["KNN, K = all"] = len(bank_ND)
+  for name, k in {"Mahalanobis": None, **neighbours}.items():
+    scores[name] = np.asarray(_scorer(k)(bank_ND, codes_ND))
   return {name: _quality(score, len(sets)) for name, score in scores.items()}
+
+
+@functools.cache
+def _scorer(k: int | None):
+  """Scores of codes from a bank, by k neighbours or else Mahalanobis."""
+  detector = ood.mahalanobis() if k is None else ood.knn(k)
+
+  @jax.jit
+  def score(bank_ND, codes_ND):
+    state = detector.fit(ood.Data(bank_ND))
+    return detector.score(state, ood.Data(codes_ND))
+
+  return score
 
 
 def _errors(model: Coder, images: Array) -> np.ndarray:
@@ -336,8 +351,13 @@ def _errors(model: Coder, images: Array) -> np.ndarray:
 
 def _quality(score_N, num_sets: int) -> np.ndarray:
   first, *others = np.split(score_N, num_sets)
+  return np.array([_measures(first, other) for other in others])
+
+
+@jax.jit
+def _measures(id_N, ood_N):
   measures = (ood.auroc, ood.fpr95_id_positive, ood.fpr95_ood_positive)
-  return np.array([[float(m(first, x)) for m in measures] for x in others])
+  return jnp.stack([measure(id_N, ood_N) for measure in measures])
 
 
 def pursuits(

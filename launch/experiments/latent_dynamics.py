@@ -45,7 +45,7 @@ class Config:
   widths: tuple[int, ...] = (128,)
   latents: tuple[int, ...] = (2, 4, 8, 16, 32)
   noise: float = 0.3  # standard deviation, of the denoising arm
-  num_steps: int = 2000
+  num_steps: int = 1600
   batch_size: int = 64
   optimizer: optimizers.Config = optimizers.Config(
     learning_rate=3e-3, weight_decay=1e-4
@@ -213,7 +213,9 @@ def run(config: Config, workdir: str):
       limits=_limits(config),
       arms={k: (x.errors, x.summary) for k, x in arms.items()},
       few={k: (x.errors, x.summary) for k, x in few.items()},
-      grown=_grown(config, arms[config.grown_latent, 0.0], train_NYXC),
+      grown=_grown(
+        config, arms[config.grown_latent, 0.0], train_NYXC, test_NYXC
+      ),
       rates=_rates(config, arms[narrow, 0.0], train_NYXC),
       detection={
         noise: _detection(config, arms[wide, noise], train_NYXC, test_NYXC)
@@ -270,10 +272,12 @@ def _arms(config, latent, train_NYXC, test_NYXC) -> dict:
     mine = slice(i * config.num_seeds, (i + 1) * config.num_seeds)
     errors, flat_SEP = (x[mine] for x in results)
     coders = [[latent_maps.coder(cfg, x) for x in row] for row in flat_SEP]
+    # Few images are repeated, so that all arms run the same programs.
+    shown_NYXC = jnp.resize(train_NYXC[:size], train_NYXC.shape)
     rows = [
       latent_maps.summary(
         row[-1],
-        train_NYXC[:size],
+        shown_NYXC,
         test_NYXC,
         config.num_starts,
         _limits(config),
@@ -298,12 +302,13 @@ def _noise(config: Config, latent: int) -> Array:
   return jax.random.normal(key, (config.num_starts, latent))
 
 
-def _grown(config, arm, train_NYXC):
+def _grown(config, arm, train_NYXC, test_NYXC):
   """Fields of `latent_maps.Grown`, `[seeds, evals]`."""
   noise_ND = _noise(config, config.grown_latent)
   follow = functools.partial(
     latent_maps.grown,
     train_NYXC=train_NYXC,
+    test_NYXC=test_NYXC,
     noise_ND=noise_ND,
     limits=_limits(config),
   )
