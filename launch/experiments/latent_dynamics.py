@@ -25,8 +25,11 @@ from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 
-from launch import latent_maps
-from launch.findings import latent_dynamics as findings
+from launch import latent_maps, latent_uses
+from launch.findings import (
+  latent_dynamics as findings,
+  latent_pictures as pictures,
+)
 from simplex.data import sources
 from simplex.losses import reconstruction
 from simplex.models import autoencoder
@@ -205,7 +208,7 @@ def run(config: Config, workdir: str):
   wide, narrow = config.latents[-1], config.latents[0]
   progress.show("out of distribution, dictionaries, rates and the plane")
   return findings.report(
-    findings.Found(
+    pictures.Found(
       images=config.images,
       steps=np.linspace(0, config.num_steps, config.evals + 1),
       noise=config.noise,
@@ -328,10 +331,10 @@ def _rates(config, arm, train_NYXC):
 def _detection(config, arm, train_NYXC, test_NYXC):
   """Score to `[seeds, sets, 3]`, by name, and the names of the sets."""
   some = test_NYXC[: config.num_test]
-  outside = latent_maps.corrupted(some, jax.random.key(config.seed))
+  outside = latent_uses.corrupted(some, jax.random.key(config.seed))
   sets = {"test": some, **outside}
   found = [
-    latent_maps.detection(
+    latent_uses.detection(
       snapshots[-1],
       train_NYXC,
       sets,
@@ -347,7 +350,7 @@ def _detection(config, arm, train_NYXC, test_NYXC):
 
 def _pursuits(config, arm, test_NYXC):
   found = [
-    latent_maps.pursuits(
+    latent_uses.pursuits(
       snapshots[-1],
       test_NYXC,
       _noise(config, config.latents[-1]),
