@@ -27,7 +27,7 @@ def report(found: Found) -> Report:
     summary=(
       f"Autoencoders of {found.images} are iterated in their latent space. "
       f"{pictures.how(found)}; every attractor that is counted is certified: "
-      "its residual is within tolerance and the spectral radius of its Jacobian "
+      "its residual is within tolerance, the spectral radius of its Jacobian "
       "below 1. Intervals are 95 %, over seeds."
     ),
     claims=[

@@ -4,8 +4,10 @@ from absl.testing import absltest
 import numpy as np
 
 from launch import latent_maps
-from launch.findings import latent_dynamics as findings
-from launch.findings import latent_pictures as pictures
+from launch.findings import (
+  latent_dynamics as findings,
+  latent_pictures as pictures,
+)
 from simplex.analysis.dynamics import attractors
 
 S = 5
