@@ -258,7 +258,7 @@ def _detection_claims(found: Found) -> list[Claim]:
         claims.append(
           _claim(
             f"Trajectories tell what is out of distribution better than "
-            f"{rival}, {pictures.arm(noise)}: lead in AUROC",
+            f"{rival}, {pictures.arm_name(noise)}: lead in AUROC",
             lead,
             above(0),
             paper=PAPER.get(rival),

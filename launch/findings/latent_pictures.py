@@ -58,7 +58,7 @@ def how(found: Found) -> str:
   )
 
 
-def arm(noise: float) -> str:
+def arm_name(noise: float) -> str:
   return f"trained with noise {noise:g}" if noise else "trained without noise"
 
 
@@ -85,7 +85,7 @@ def _over_latents(found: Found, values) -> dict[str, Series]:
   for noise in (0.0, found.noise):
     latents = sorted(k for k, n in found.arms if n == noise)
     rows = [values(*found.arms[k, noise]) for k in latents]
-    series[arm(noise)] = Series(latents, *interval(np.stack(rows, 1)))
+    series[arm_name(noise)] = Series(latents, *interval(np.stack(rows, 1)))
   return series
 
 
@@ -147,7 +147,7 @@ def detection_figures(found: Found) -> list[Figure]:
     ends = {n: interval(100 * x[..., 0]) for n, x in scores.items()}
     pictures.append(
       figures.bars(
-        f"Out of distribution, {arm(noise)}",
+        f"Out of distribution, {arm_name(noise)}",
         sets,
         {name: x.mean for name, x in ends.items()},
         errors={name: (x.low, x.high) for name, x in ends.items()},
@@ -176,7 +176,7 @@ def pursuit_figure(found: Found) -> Figure:
 
 def summary_table(found: Found) -> Table:
   rows = []
-  arms = {f"k = {k}, {arm(n)}": arm for (k, n), arm in found.arms.items()}
+  arms = {f"k = {k}, {arm_name(n)}": arm for (k, n), arm in found.arms.items()}
   arms |= {f"{size} training images": arm for size, arm in found.few.items()}
   for name, (errors, summary) in arms.items():
     rows.append((name, *(float(np.mean(x)) for x in (errors[:, -1], *summary))))
@@ -211,7 +211,7 @@ def detection_table(found: Found) -> Table:
   for noise, (_, scores) in found.detection.items():
     for name, score in scores.items():
       means = 100 * score.mean((0, 1))
-      rows.append((arm(noise), name, *map(float, means)))
+      rows.append((arm_name(noise), name, *map(float, means)))
   return Table(
     "Out of distribution, both conventions",
     ("arm", "score", "AUROC", "FPR95, ID-positive", "FPR95, OOD-positive"),

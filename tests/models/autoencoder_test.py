@@ -12,9 +12,7 @@ from simplex.models import autoencoder
 class AutoencoderTest(chex.TestCase):
   @parameterized.parameters(
     ("dense", (8, 8, 1), (16, 12)),
-    ("conv", (8, 8, 1), (2, 4, 8, 16)),
-    ("conv", (28, 28, 1), (2, 4)),
-    ("conv", (7, 5, 3), (2,)),
+    ("conv", (7, 5, 3), (2, 4, 8, 16)),
   )
   def test_images_come_back_in_their_shape_through_the_code(
     self, kind, shape, widths
@@ -22,7 +20,7 @@ class AutoencoderTest(chex.TestCase):
     cfg = autoencoder.Config(shape, 3, kind, widths)
     net = autoencoder.Autoencoder(cfg)
     images = jax.random.uniform(jax.random.key(0), (2, *shape))
-    params = net.init(jax.random.key(1), images)
+    params = jax.jit(net.init)(jax.random.key(1), images)
     codes = net.apply(params, images, method="encode")
     chex.assert_shape(codes, (2, 3))
     made = net.apply(params, codes, method="decode")

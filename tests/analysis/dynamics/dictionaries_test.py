@@ -19,7 +19,9 @@ class DictionariesTest(chex.TestCase):
     found = dictionaries.pursue(signals_ND, atoms_KD, (1, 3))
     for i, m in enumerate((1, 3)):
       weights = linear_model.orthogonal_mp(
-        np.asarray(unit_KD.T, float), np.asarray(signals_ND.T, float), m
+        np.asarray(unit_KD.T, float),
+        np.asarray(signals_ND.T, float),
+        n_nonzero_coefs=m,
       )
       expected_ND = (np.asarray(unit_KD.T) @ weights).T
       np.testing.assert_allclose(
