@@ -1,0 +1,77 @@
+"""Fixed points from 4,096 starts, beside a Python loop over samples.
+
+The map is the latent map of an autoencoder of digits, f(z) = encode(decode(z)),
+with 16 dimensions and contracting weights. The loop is what notebooks do: one
+jitted step, called until the step is small, one sample after another. It is
+timed on 256 of the starts, and its rate is compared.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from launch import timing
+from simplex.analysis.dynamics import methods, solvers
+from simplex.models import autoencoder
+
+STARTS, IN_LOOP, LATENT = 4096, 256, 16
+TOLERANCE, BUDGET = 1e-4, 1000
+
+
+def run() -> list[dict]:
+  """Rows with the seconds of a pass, starts in a second and the ratio."""
+  fn, starts_ND = latent_map()
+  step = jax.jit(lambda z_D: (fn(z_D), jnp.linalg.norm(fn(z_D) - z_D)))
+
+  def loop():
+    for z_D in starts_ND[:IN_LOOP]:
+      for _ in range(BUDGET):
+        next_D, length = step(z_D)
+        if float(length) <= TOLERANCE:
+          break
+        z_D = next_D
+    return z_D
+
+  def solve(method):
+    how = {"method": method, "tolerance": TOLERANCE, "budget": BUDGET}
+    return lambda: solvers.solve(fn, starts_ND, **how)
+
+  fns = {
+    "python_loop": loop,
+    "picard": solve(methods.picard()),
+    "anderson": solve(methods.anderson()),
+  }
+  counts = {name: STARTS for name in fns} | {"python_loop": IN_LOOP}
+  seconds = timing.medians(fns, rounds=3)
+  rates = {name: counts[name] / s for name, s in seconds.items()}
+  steps = {name: fns[name]().steps_N for name in ("picard", "anderson")}
+  return [
+    {
+      "name": f"latent_dynamics/{name}",
+      "seconds": seconds[name],
+      "starts": counts[name],
+      "starts_per_second": rate,
+      "ratio": rate / rates["python_loop"],
+      "mean_steps": float(np.mean(steps.get(name, steps["picard"]))),
+    }
+    for name, rate in rates.items()
+  ]
+
+
+def latent_map():
+  """A map as a trained one would be: random weights, scaled to |J| near 0.9."""
+  cfg = autoencoder.Config((8, 8, 1), LATENT)
+  net = autoencoder.Autoencoder(cfg)
+  params = net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+
+  def fn(z_D):
+    images = net.apply(params, z_D[None], method="decode")
+    return net.apply(params, images, method="encode")[0]
+
+  starts_ND = jax.random.normal(jax.random.key(1), (STARTS, LATENT))
+  scale = 0.9 / jnp.linalg.norm(jax.jacobian(fn)(jnp.zeros(LATENT)), 2)
+  return jax.tree_util.Partial(_scaled, fn, scale), starts_ND
+
+
+def _scaled(fn, scale, z_D):
+  return scale * fn(z_D) + 0.1
