@@ -23,7 +23,7 @@ class Config:
 
 
 def task(config: Config) -> Task:
-  """a + b = c, c with its lowest digit first and one digit more.
+  """Numbers a + b = c, c with its lowest digit first and one digit more.
 
   Both numbers are uniform from 1 to 10^digits - 1, highest digit first, padded
   with zeros. The query of a digit should look at the two digits of its place
