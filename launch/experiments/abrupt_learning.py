@@ -5,17 +5,16 @@ https://arxiv.org/abs/2506.13688
 python -m launch.run --experiment=abrupt_learning
 """
 
-from collections.abc import Callable
 import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from launch import sequence_models
 from launch.findings import abrupt_learning as findings
-from simplex.analysis import plateau
-from simplex.data import sources
+from launch.findings.plateaus import Run
+from launch.sequence_models import Training
 from simplex.data.sequences import (
   addition,
   copying,
@@ -23,203 +22,215 @@ from simplex.data.sequences import (
   moving_sum,
   permutation,
   prefix_sum,
-  task as tasks,
 )
-from simplex.losses import tokens
-from simplex.models import gpt
-from simplex.types import Array, Metrics, Params
+from simplex.types import Params
 from trainers import optimizers, progress, scan
 from trainers.problem import Problem
 from trainers.reports import Report
 
-KINDS = {
-  moving_sum.Config: moving_sum.task,
-  prefix_sum.Config: prefix_sum.task,
-  addition.Config: addition.task,
-  permutation.Config: permutation.task,
-  histogram.Config: histogram.task,
-  copying.Config: copying.task,
+# Interventions: steps over those of the base, and what is changed in it.
+ARMS = {
+  "gain_10": (0.5, {"gain": 10.0}),
+  "gain_0.2": (2, {"gain": 0.2}),
+  "KQ": (0.5, {"frozen": "KQ"}),
+  "KQOV": (0.5, {"frozen": "KQOV"}),
+  "MLP": (2, {"frozen": "MLP"}),
+  "Emb": (1, {"frozen": "Emb"}),
+  "softmax": (2, {"attention": "softmax"}),
+  "answers": (1, {"answers_only": True}),
+  "init_4": (0.5, {"init_scale": 4.0}),
+  "muon": (1, {"optimizer": sequence_models.optimizer("muon", 2e-2)}),
+  "sgd": (1, {"optimizer": sequence_models.optimizer("sgd", 1e-1)}),
 }
-Data = (
-  moving_sum.Config
-  | prefix_sum.Config
-  | addition.Config
-  | permutation.Config
-  | histogram.Config
-  | copying.Config
+TASKS = (
+  "window_3",
+  "prefix",
+  "addition",
+  "permutation",
+  "histogram",
+  "copy",
+  "reverse",
+  "repeat",
 )
-ADAM = optimizers.Config(learning_rate=5e-4, schedule="constant", clip_norm=0.0)
-# Parameters by part, which can be taken from a trained model and frozen.
-_READ = ("embed", "positions", "attention_norm", "query", "key")
-PARTS = {
-  "": (),
-  "KQ": _READ,
-  "KQOV": (*_READ, "value", "out"),
-  "MLP": ("up", "down", "feed_forward_norm", "norm", "head"),
-  "Emb": ("embed", "positions", "norm", "head"),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-  """A task, a model and how it is trained.
-
-  Attributes:
-    data: the task.
-    num_steps: updates.
-    num_layers: of the model.
-    attention: "linear" or "softmax".
-    gain: factor of the attention at its optimal keys, in training and tests;
-      rows that copy are left alone.
-    frozen: a key of `PARTS`, which stay as a trained model of `base` has them.
-    init_scale: factor of the initial weights.
-    answers_only: whether the loss leaves out the prompt.
-    optimizer: and its learning rate.
-  """
-
-  data: Data = moving_sum.Config(length=10)
-  num_steps: int = 400
-  num_layers: int = 1
-  attention: str = "linear"
-  gain: float = 1.0
-  frozen: str = ""
-  init_scale: float = 1.0
-  answers_only: bool = False
-  optimizer: optimizers.Config = ADAM
-
-  def __post_init__(self):
-    if self.frozen not in PARTS:
-      raise ValueError(f"frozen={self.frozen!r} is not one of {sorted(PARTS)}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """Everything that a run depends on."""
+  """Everything that a run depends on; a field for each of `TASKS`.
+
+  Attributes:
+    seed: of all keys.
+    interventions: keys of `ARMS`.
+    tasks: which of `TASKS` are trained.
+    base: the moving sum, from which interventions depart.
+    width: E of all models.
+    batch_size: fresh examples in a step.
+    num_seeds: of the base.
+    num_runs: seeds of each intervention and each other task.
+    at_once: seeds that a device trains together, by `vmap`.
+    eval_every: steps between tests; it divides all numbers of steps.
+    test_examples: in a test, the same in all tests of a seed.
+  """
 
   seed: int = 0
+  interventions: tuple[str, ...] = tuple(ARMS)
+  tasks: tuple[str, ...] = TASKS
   base: Training = Training()
-  width: int = 96
-  batch_size: int = 128
+  window_3: Training = Training(moving_sum.Config(8, 3, 11), num_steps=800)
+  prefix: Training = Training(prefix_sum.Config(8), num_steps=600)
+  addition: Training = Training(addition.Config(2), num_steps=800)
+  permutation: Training = Training(
+    permutation.Config(6, 8), num_steps=600, num_layers=2
+  )
+  histogram: Training = Training(
+    histogram.Config(8, 8), num_steps=800, num_layers=2
+  )
+  copy: Training = Training(copying.Config("copy", 8), num_steps=200)
+  reverse: Training = Training(copying.Config("reverse", 8), num_steps=200)
+  repeat: Training = Training(copying.Config("repeat", 8), num_steps=200)
+  width: int = 64
+  batch_size: int = 64
   num_seeds: int = 32
+  num_runs: int = 5
   at_once: int = 1
   eval_every: int = 10
   test_examples: int = 64
 
+  def __post_init__(self):
+    _check_among("interventions", self.interventions, ARMS)
+    _check_among("tasks", self.tasks, TASKS)
+    if not isinstance(self.base.data, moving_sum.Config):
+      raise ValueError(f"base.data={self.base.data} must be a moving sum")
+    if not 1 <= self.num_runs <= self.num_seeds:
+      raise ValueError(
+        f"num_runs={self.num_runs} must be from 1 to "
+        f"num_seeds={self.num_seeds}, whose parameters they freeze"
+      )
+    for name in ("base", *self.interventions, *self.tasks):
+      steps = training(self, name).num_steps
+      if steps % self.eval_every:
+        raise ValueError(
+          f"eval_every={self.eval_every} must divide the {steps} steps of "
+          f"{name}"
+        )
+
+
+def _check_among(field, names, known):
+  if unknown := set(names) - set(known):
+    raise ValueError(f"{field}={sorted(unknown)} are not among {list(known)}")
+
+
+def training(config: Config, name: str) -> Training:
+  """What `base`, an intervention or a task trains."""
+  if name not in ARMS:
+    return getattr(config, name)
+  times, changes = ARMS[name]
+  steps = round(times * config.base.num_steps)
+  return dataclasses.replace(config.base, num_steps=steps, **changes)
+
+
+def tiny() -> Config:
+  """Seconds; shows that everything runs."""
+  return Config(
+    interventions=("KQ",),
+    tasks=(),
+    base=Training(moving_sum.Config(4, 2, 5), num_steps=8),
+    width=8,
+    batch_size=8,
+    num_seeds=2,
+    num_runs=2,
+    eval_every=2,
+    test_examples=8,
+  )
+
+
+def paper() -> Config:
+  """The paper's sizes: 32 seeds of the base in one vmapped scan.
+
+  It is for a GPU, and describes a run that we have not made.
+  """
+  adam = dataclasses.replace(Training().optimizer, learning_rate=1e-4)
+  train = functools.partial(Training, optimizer=adam)
+  clipped = dataclasses.replace(adam, clip_norm=1.0)
+  return Config(
+    base=train(moving_sum.Config(), num_steps=400),
+    window_3=train(moving_sum.Config(window=3), num_steps=2000),
+    prefix=train(prefix_sum.Config(), num_steps=1000),
+    addition=train(addition.Config(), num_steps=10_000),
+    permutation=train(permutation.Config(), num_steps=2000, num_layers=2),
+    histogram=Training(
+      histogram.Config(), num_steps=5000, num_layers=2, optimizer=clipped
+    ),
+    copy=train(copying.Config("copy"), num_steps=100),
+    reverse=train(copying.Config("reverse"), num_steps=100),
+    repeat=train(copying.Config("repeat"), num_steps=200),
+    width=256,
+    batch_size=256,
+    at_once=32,
+  )
+
 
 def problem(
-  config: Config, training: Training | None = None, optimum: Params = None
+  config: Config, name: str = "base", optimum: Params = None
 ) -> Problem:
   """A sequence task for a small GPT.
 
   Args:
     config: sizes.
-    training: what is trained; None is `config.base`.
+    name: "base", a key of `ARMS`, or one of `TASKS`.
     optimum: parameters of a trained model, for the parts that are frozen.
   """
-  training = training or config.base
-  task = KINDS[type(training.data)](training.data)
-  net = gpt.GPT(
-    gpt.Config(
-      vocab_size=task.vocab_size,
-      length=task.length,
-      width=config.width,
-      num_layers=training.num_layers,
-      attention=training.attention,
-      init_std=0.02 * training.init_scale,
+  return sequence_models.problem(
+    training(config, name),
+    width=config.width,
+    batch_size=config.batch_size,
+    test_examples=config.test_examples,
+    optimum=optimum,
+  )
+
+
+def run(config: Config, workdir: str) -> Report:
+  """Trains the base, the interventions on it and the other tasks."""
+  del workdir  # minutes in all: nothing is worth saving before the end
+  base, params = _train(config, "base", config.num_seeds)
+  # Seeds that solve the task come first: what is frozen shall be an optimum.
+  order = np.argsort(base.solved[:, -1] < 0.9, kind="stable")
+  # And no run is given what its own seed became.
+  best = np.take(order, np.arange(1, config.num_runs + 1), mode="wrap")
+  optima = jax.tree.map(lambda x: x[best], params)
+  runs = {"base": base}
+  for name in (*config.interventions, *config.tasks):
+    runs[name], _ = _train(config, name, config.num_runs, optima)
+  data = config.base.data
+  return findings.report(
+    findings.Found(
+      data.length, data.window, data.modulus, runs, config.interventions
     )
   )
-  apply = functools.partial(net.apply, gain_TS=_gain(task, training.gain))
-  names = PARTS[training.frozen]
-
-  def init(key):
-    params = net.init(key, jnp.zeros((1, task.length), jnp.int32))
-    return _where(names, lambda _, best: best, params, optimum)
-
-  def loss(params, batch, *, key=None, step=None):
-    del key, step
-    params = _where(names, lambda x, _: jax.lax.stop_gradient(x), params)
-    logits_BTV = apply(params, batch["tokens"])
-    mask_BT = batch["mask"] if training.answers_only else None
-    return tokens.next_token(logits_BTV, batch["targets"], mask_BT)
-
-  source = sources.from_sampler(tasks.sampler(task), config.batch_size)
-  test = functools.partial(_test, task, apply, config.test_examples)
-  return Problem(init, loss, source, {"test": test})
 
 
-def _gain(task: tasks.Task, gain: float) -> Array | None:
-  """Factors of the attention map, `[S, S]`; None where they are 1."""
-  if gain == 1.0:
-    return None
-  S = task.length
-  map_MS = task.optimal(jnp.zeros(S + 1, jnp.int32))[0]
-  rows_M = jnp.zeros(task.answer_length, bool).at[task.compared].set(True)
-  gain_MS = jnp.where(map_MS & rows_M[:, None], gain, 1.0)
-  return jnp.ones((S, S)).at[task.prompt_length - 1 :].set(gain_MS)
+def _train(
+  config: Config, name: str, seeds: int, optima: Params = None
+) -> tuple[Run, Params]:
+  """All seeds of one training, in one program; they share keys with others."""
+  progress.show(f"{name}: {seeds} seeds")
+  setting = training(config, name)
+  tx = optimizers.make(setting.optimizer, setting.num_steps)
+  optima = optima if setting.frozen else None
 
-
-def _where(names, fn: Callable, params: Params, *others: Params) -> Params:
-  """Applies `fn` to the leaves under any of these names."""
-  if not names:
-    return params
-
-  def leaf(path, x, *xs):
-    inside = any(getattr(part, "key", None) in names for part in path)
-    return fn(x, *xs, *[None] * (not xs)) if inside else x
-
-  return jax.tree.map_with_path(leaf, params, *others)
-
-
-def _test(task: tasks.Task, apply, examples: int, params, key) -> Metrics:
-  """All that is followed, on unseen examples.
-
-  Losses, attention and hidden states are those of the true answer; accuracy and
-  repetition are those of the answer that the model itself continues.
-  """
-  sequence_BT = jax.vmap(task.sample)(jax.random.split(key, examples))
-  sequence_BT = sequence_BT.astype(jnp.int32)
-  first = task.prompt_length - 1
-  logits_BSV, sown = apply(
-    params, sequence_BT[:, :-1], mutable=["intermediates"]
-  )
-  sown = sown["intermediates"]
-  nll_BS = tokens.nll(logits_BSV, sequence_BT[:, 1:])
-  hidden_BME = sown["hidden"][0][:, first:]
-  answer_BM = generate(functools.partial(apply, params), sequence_BT, task)
-  true_BM = sequence_BT[:, first + 1 :]
-  optimal_BLMS = jax.vmap(task.optimal)(sequence_BT)
-  layers = [sown[f"layer_{i}"] for i in range(len(optimal_BLMS[0]))]
-  progress_L = [
-    plateau.attention_progress(
-      jnp.abs(layer["attention"][0]).sum(1)[:, first:], optimal_BLMS[:, i]
+  def one(given):
+    key, optimum = given
+    fitted = problem(config, name, optimum)
+    state, _, evals = scan.fit(
+      fitted, tx, key, setting.num_steps, eval_every=config.eval_every
     )
-    for i, layer in enumerate(layers)
-  ]
-  return {
-    "loss": nll_BS.mean(),
-    "answer_loss": nll_BS[:, first:].mean(),
-    "accuracy": (answer_BM == true_BM).mean(0),
-    "repetition": plateau.repetition(answer_BM),
-    "true_repetition": plateau.repetition(true_BM),
-    "entropy": plateau.sequence_entropy(answer_BM, task.vocab_size),
-    "cosine": plateau.mean_cosine(hidden_BME[:, task.compared]),
-    "progress": jnp.mean(jnp.stack(progress_L)),
-  }
+    return state.params, evals
 
-
-def generate(logits_fn, sequence_BT: Array, task: tasks.Task) -> Array:
-  """The likeliest answer, token by token, `[B, M]`.
-
-  Args:
-    logits_fn: `tokens_BS -> logits_BSV`, causal.
-    sequence_BT: prompts; what follows them is not looked at.
-    task: its lengths.
-  """
-  P = task.prompt_length
-
-  def step(t, tokens_BT):
-    logits_BSV = logits_fn(tokens_BT[:, :-1])
-    return tokens_BT.at[:, t].set(logits_BSV[:, t - 1].argmax(-1))
-
-  tokens_BT = sequence_BT.at[:, P:].set(0)
-  return jax.lax.fori_loop(P, tokens_BT.shape[1], step, tokens_BT)[:, P:]
+  keys = jax.random.split(jax.random.key(config.seed), config.num_seeds)
+  params, evals = scan.sweep(
+    one, (keys[:seeds], optima), at_once=config.at_once
+  )
+  steps = np.arange(0, setting.num_steps + 1, config.eval_every)
+  count = sum(x[0].size for x in jax.tree.leaves(params))
+  curves = {metric.removeprefix("test/"): x for metric, x in evals.items()}
+  return Run(steps, count, **curves), params
