@@ -34,13 +34,13 @@ ARMS = {
   "gain_0.2": (2, {"gain": 0.2}),
   "KQ": (0.5, {"frozen": "KQ"}),
   "KQOV": (0.5, {"frozen": "KQOV"}),
-  "MLP": (2, {"frozen": "MLP"}),
+  "MLP": (1.5, {"frozen": "MLP"}),
   "Emb": (1, {"frozen": "Emb"}),
-  "softmax": (2, {"attention": "softmax"}),
+  "softmax": (1, {"attention": "softmax"}),
   "answers": (1, {"answers_only": True}),
   "init_4": (0.5, {"init_scale": 4.0}),
-  "muon": (1, {"optimizer": sequence_models.optimizer("muon", 2e-2)}),
-  "sgd": (1, {"optimizer": sequence_models.optimizer("sgd", 1e-1)}),
+  "muon": (0.5, {"optimizer": sequence_models.optimizer("muon", 2e-2)}),
+  "sgd": (0.5, {"optimizer": sequence_models.optimizer("sgd", 1e-1)}),
 }
 TASKS = (
   "window_3",
@@ -76,14 +76,14 @@ class Config:
   interventions: tuple[str, ...] = tuple(ARMS)
   tasks: tuple[str, ...] = TASKS
   base: Training = Training()
-  window_3: Training = Training(moving_sum.Config(8, 3, 11), num_steps=800)
+  window_3: Training = Training(moving_sum.Config(8, 3, 11), num_steps=600)
   prefix: Training = Training(prefix_sum.Config(8), num_steps=600)
-  addition: Training = Training(addition.Config(2), num_steps=800)
+  addition: Training = Training(addition.Config(2), num_steps=600)
   permutation: Training = Training(
-    permutation.Config(6, 8), num_steps=600, num_layers=2
+    permutation.Config(4, 4), num_steps=600, num_layers=2
   )
   histogram: Training = Training(
-    histogram.Config(8, 8), num_steps=800, num_layers=2
+    histogram.Config(6, 6), num_steps=600, num_layers=2
   )
   copy: Training = Training(copying.Config("copy", 8), num_steps=200)
   reverse: Training = Training(copying.Config("reverse", 8), num_steps=200)

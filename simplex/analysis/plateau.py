@@ -83,7 +83,7 @@ def sum_distribution(terms: int, modulus: int) -> np.ndarray:
 
 
 def sum_entropy(terms: int, modulus: int) -> float:
-  """Entropy of that sum, in nats: 2.8332 for two terms modulo 17."""
+  """Entropy of that sum, in nats: 2.8331 for two terms modulo 17."""
   law = sum_distribution(terms, modulus)
   law = law[law > 0]
   return float(-np.sum(law * np.log(law)))
@@ -155,20 +155,3 @@ def half_time(steps_N: ArrayLike, values_N: ArrayLike) -> float:
   sign = np.sign(values_N[-1] - values_N[0]) or 1.0
   middle = (values_N[0] + values_N[-1]) / 2
   return crossing(steps_N, sign * values_N, sign * middle)
-
-
-def rest(
-  steps_N: ArrayLike, values_N: ArrayLike, level: float, tolerance: float
-) -> tuple[float, float]:
-  """First and last step of the longest stay within `tolerance` of `level`.
-
-  Two NaNs where the curve is never there.
-  """
-  near_N = np.abs(np.asarray(values_N) - level) <= tolerance
-  if not near_N.any():
-    return float("nan"), float("nan")
-  edges = np.diff(np.pad(near_N.astype(int), 1))
-  starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-  i = np.argmax(stops - starts)
-  steps_N = np.asarray(steps_N, float)
-  return float(steps_N[starts[i]]), float(steps_N[stops[i] - 1])

@@ -1,6 +1,6 @@
 """Copies: forwards, in reverse, and of the first number again and again.
 
-The paper finds no plateau here: these are the controls.
+Controls: repeating has no plateau in the paper.
 """
 
 import dataclasses
