@@ -120,7 +120,7 @@ def problem(
       init_std=0.02 * training.init_scale,
     )
   )
-  apply = functools.partial(net.apply, gain_TS=_gain(task, training.gain))
+  apply = functools.partial(net.apply, gain_TS=gain_map(task, training.gain))
   names = PARTS[training.frozen]
 
   def init(key):
@@ -139,7 +139,7 @@ def problem(
   return Problem(init, loss, source, {"test": test})
 
 
-def _gain(task: tasks.Task, gain: float) -> Array | None:
+def gain_map(task: tasks.Task, gain: float) -> Array | None:
   """Factors of the attention map, `[S, S]`; None where they are 1."""
   if gain == 1.0:
     return None
