@@ -60,7 +60,7 @@ def verdict(found, part):
 class PlateausTest(absltest.TestCase):
   def test_drops_and_leads_are_those_of_each_seed(self):
     curves = run(drop=(140, 150, 400))
-    # Three quarters of the answers are sums: half comes before the sums are half-way.
+    # Three quarters of the answers are sums, and the copies are known before.
     at = plateaus.drops(curves)
     np.testing.assert_allclose(at[:2], [135.8, 145.8], atol=0.1)
     self.assertTrue(np.isnan(at[2]))
