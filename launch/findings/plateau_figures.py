@@ -1,6 +1,6 @@
 """Figures of abrupt learning."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -133,31 +133,24 @@ def drop(run: Run) -> Figure:
   )
 
 
-def _runs_figure(title: str, found: Found, names, caption: str) -> list[Figure]:
-  if not names:
-    return []
-  runs = {TITLES[name]: found.runs[name] for name in names}
-  return [
-    figures.lines(
-      title,
-      {name: _series(run, run.solved) for name, run in runs.items()},
-      xlabel="steps",
-      ylabel="accuracy",
-      caption=caption,
-    )
-  ]
-
-
 def interventions(found: Found) -> list[Figure]:
-  names = ("base", *found.interventions) if found.interventions else ()
-  return _runs_figure(
-    "Interventions", found, names, "Mean and 95 % interval over seeds."
-  )
+  if not found.interventions:
+    return []
+  return [_accuracy("Interventions", found, ("base", *found.interventions))]
 
 
 def tasks(found: Found) -> list[Figure]:
-  skip = ("base", *found.interventions)
-  names = [name for name in found.runs if name not in skip]
-  return _runs_figure(
-    "Other tasks", found, names, "Mean and 95 % interval over seeds."
+  own = ("base", *found.interventions)
+  names = [name for name in found.runs if name not in own]
+  return [_accuracy("Other tasks", found, names)] if names else []
+
+
+def _accuracy(title: str, found: Found, names: Sequence[str]) -> Figure:
+  runs = {TITLES[name]: found.runs[name] for name in names}
+  return figures.lines(
+    title,
+    {name: _series(run, run.solved) for name, run in runs.items()},
+    xlabel="steps",
+    ylabel="accuracy of the answers",
+    caption="Mean and 95 % interval over seeds.",
   )

@@ -47,11 +47,9 @@ class Run(NamedTuple):
 class Plateau(NamedTuple):
   """Of each seed; NaN where it does not come to that."""
 
-  start: np.ndarray  # step at which the copies are known
   drop: np.ndarray  # step at which half of the answers are right
   mean_loss: np.ndarray  # of the answers, while only the copies are known
   length: np.ndarray  # steps for which only the copies are known
-  rest_accuracy: np.ndarray  # of the sums, the mean over that time
   repetition: np.ndarray  # peak before the drop
   cosine: np.ndarray  # peak before the drop
   lead: np.ndarray  # half time of accuracy less that of attention progress
@@ -79,18 +77,13 @@ def of(run: Run, window: int) -> Plateau:
   before = run.steps <= np.nan_to_num(drops(run), nan=np.inf)[:, None]
   # Before the first step the answers of a model say nothing.
   before &= run.steps > 0
-  mean = lambda x: (
-    np.where(inside, x, 0).sum(1)
-    / np.where(inside.any(1), inside.sum(1), np.nan)
-  )
+  count = np.where(inside.any(1), inside.sum(1), np.nan)
   peak = lambda x: np.where(before, x, -np.inf).max(1)
   every = run.steps[1] - run.steps[0]
   return Plateau(
-    start=np.array([plateau.crossing(run.steps, x, COPIED) for x in copies]),
     drop=drops(run),
-    mean_loss=mean(run.answer_loss),
+    mean_loss=np.sum(run.answer_loss * inside, axis=1) / count,
     length=every * inside.sum(1),
-    rest_accuracy=mean(sums),
     repetition=peak(run.repetition),
     cosine=peak(run.cosine),
     lead=leads(run),

@@ -70,7 +70,6 @@ class PlateausTest(absltest.TestCase):
 
   def test_a_plateau_is_where_copies_are_known_and_sums_are_not(self):
     all_of = plateaus.of(run(drop=(150, 150)), window=2)
-    np.testing.assert_allclose(all_of.start, 58, atol=1)
     np.testing.assert_allclose(all_of.length, 90)  # from 60 to 140
     np.testing.assert_allclose(all_of.mean_loss, LEVEL, atol=1e-6)
     np.testing.assert_allclose(all_of.cosine, 0.97)
