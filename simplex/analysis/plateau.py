@@ -18,8 +18,13 @@ from simplex.types import Array
 
 
 def repetition(tokens_BT: Array) -> Array:
-  """Fraction of tokens that equal the token before them, in [0, 1]."""
+  """Fraction of tokens that equal the token before them, in [0, 1].
+
+  Raises:
+    ValueError: there are fewer than two tokens.
+  """
   chex.assert_rank(tokens_BT, 2)
+  _check_positions(tokens_BT.shape[1])
   return jnp.mean(tokens_BT[:, 1:] == tokens_BT[:, :-1])
 
 
@@ -40,10 +45,14 @@ def mean_cosine(hidden_BTE: Array) -> Array:
   have collapsed onto one direction.
 
   Args:
-    hidden_BTE: at least two positions; a state of zero has cosine 0.
+    hidden_BTE: hidden states; one of zero has cosine 0.
+
+  Raises:
+    ValueError: there are fewer than two positions.
   """
   chex.assert_rank(hidden_BTE, 3)
   T = hidden_BTE.shape[1]
+  _check_positions(T)
   norm_BT1 = jnp.linalg.norm(hidden_BTE, axis=-1, keepdims=True)
   unit_BTE = hidden_BTE / jnp.maximum(norm_BT1, 1e-12)
   cosine_BTS = jnp.einsum("BTE,BSE->BTS", unit_BTE, unit_BTE)
@@ -104,7 +113,11 @@ def moving_sum_levels(length: int, window: int, modulus: int) -> Levels:
   separator and the k - 1 copies come to cost nothing; the n - k + 1 sums cost
   the entropy of a sum until they are solved. For the paper's n = 16, k = 2,
   p = 17: 2.656, 2.628 and 1.300.
+
+  Raises:
+    ValueError: the window is not from 1 to the length, or the modulus below 2.
   """
+  _check_sums(length, window, modulus)
   sums = (length - window + 1) * sum_entropy(window, modulus)
   numbers = (length - 1) * np.log(modulus - 1)
   return Levels(
@@ -119,7 +132,12 @@ def moving_sum_repetition(length: int, window: int, modulus: int) -> float:
 
   Two sums are equal when the number that enters is the one that leaves; the
   first sum equals the last copy when the k - 1 other numbers sum to 0.
+
+  Raises:
+    ValueError: as `moving_sum_levels`, or there are fewer than two answers.
   """
+  _check_sums(length, window, modulus)
+  _check_positions(length)
   pairs = max(window - 2, 0) + length - window
   equal = pairs / (modulus - 1)
   if window > 1:
@@ -155,3 +173,16 @@ def half_time(steps_N: ArrayLike, values_N: ArrayLike) -> float:
   sign = np.sign(values_N[-1] - values_N[0]) or 1.0
   middle = (values_N[0] + values_N[-1]) / 2
   return crossing(steps_N, sign * values_N, sign * middle)
+
+
+def _check_positions(count):
+  if count < 2:
+    raise ValueError(f"{count} positions cannot be compared; 2 or more can")
+
+
+def _check_sums(length, window, modulus):
+  if not 1 <= window <= length or modulus < 2:
+    raise ValueError(
+      f"{length=}, {window=}, {modulus=}: the window must be from 1 to the "
+      "length, and the modulus at least 2"
+    )

@@ -91,6 +91,17 @@ class MeasuresTest(chex.TestCase):
     self.assertAlmostEqual(float(progress(uniform_BTS, optimal_BTS)), 1 / 6, 6)
     self.assertEqual(float(progress(0 * uniform_BTS, optimal_BTS)), 0)
 
+  @parameterized.parameters(
+    (lambda: plateau.repetition(jnp.ones((2, 1))), "1 positions cannot"),
+    (lambda: plateau.mean_cosine(jnp.ones((2, 1, 3))), "1 positions cannot"),
+    (lambda: plateau.moving_sum_repetition(1, 1, 5), "1 positions cannot"),
+    (lambda: plateau.moving_sum_levels(4, 5, 7), "length=4, window=5"),
+    (lambda: plateau.moving_sum_repetition(4, 2, 1), "modulus=1: the window"),
+  )
+  def test_what_cannot_be_measured_is_an_error(self, call, message):
+    with self.assertRaisesRegex(ValueError, message):
+      call()
+
 
 class TimesTest(chex.TestCase):
   STEPS = np.arange(0, 60, 10)
