@@ -18,8 +18,8 @@ from launch.experiments import abrupt_learning
 from trainers import optimizers, scan
 
 CONFIG = abrupt_learning.Config()
-SHORT, LONG = 10, 40  # steps, between which the cost of a step is taken
-AT_ONCE = (1, 4, 32)
+SHORT, LONG = 10, 30  # steps, between which the cost of a step is taken
+AT_ONCE = (1, 32)
 
 
 def run() -> list[dict]:
