@@ -1,0 +1,1 @@
+"""Tasks that map one sequence to another, each with its optimal attention."""
