@@ -208,8 +208,9 @@ def _cut(tiling, keys, head, n):
   start = n * tiling.c
 
   def take(x, i):
-    x_c = jax.lax.dynamic_slice_in_dim(x, start, tiling.c, axis=1)
-    return jax.lax.dynamic_index_in_dim(x_c, i, keepdims=False)
+    rest = x.shape[2:]
+    at = i, start, *[0] * len(rest)
+    return jax.lax.dynamic_slice(x, at, (1, tiling.c, *rest))[0]
 
   sums = take(keys.high, head), take(keys.low, head)
   segments = keys.segments
