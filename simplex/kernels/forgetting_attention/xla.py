@@ -57,11 +57,11 @@ class Keys(NamedTuple):
   high: Array  # `[B H, N c]`
   low: Array
   segments: Array | None  # `[B, N c]`
+  longest: Array  # of each block and all before, `[B G, N]`
 
 
 def forward(inputs, *, scale, window, online):
   tiling = _tiling(inputs)
-  queries, keys = _queries(tiling, inputs, scale), _keys(tiling, inputs)
   find = functools.partial(
     pruning.first_blocks,
     inputs.high_BHS,
@@ -72,121 +72,124 @@ def forward(inputs, *, scale, window, online):
     block_k=tiling.c,
   )
   lowest_BHM, first_BHM = find(None), find(inputs.threshold_BH)
-  last_M = pruning.last_blocks(tiling.S, tiling.T, tiling.b, tiling.c)
-  longest_BGN = pruning.largest_keys(inputs.k_BSGD, tiling.c)
-  longest_N = longest_BGN.reshape(-1, tiling.N)
-
-  def block(xs):
-    r, first, (q_bD, side) = xs
-    head, m = r // tiling.M, r % tiling.M
-    column = jax.tree.map(lambda x: x[:, None], side)
-    lengths_b = pruning.norms(q_bD)
-
-    def forgotten(n, top_b, total_b):
-      end = jnp.minimum((n + 1) * tiling.c, tiling.S) - 1
-      at_end = (
-        jax.lax.dynamic_slice(x, (head, end), (1, 1))[0] for x in keys[2:4]
-      )
-      decay_b = gates.decay(side.high, side.low, *at_end)
-      rest_b = (
-        lengths_b * longest_N[head // (tiling.H // tiling.G), n] + decay_b
-      )
-      lse_b = top_b + jnp.log(total_b)
-      gone_b = rest_b + jnp.log(end + 1.0) < lse_b + pruning.LOG_EPSILON
-      gone_b |= side.positions >= tiling.S
-      if side.segments is not None:
-        gone_b |= side.segments < 0
-      return gone_b.all()
-
-    def goes_on(carry):
-      n, top_b, total_b, _ = carry
-      more = n >= first
-      return more & ~forgotten(n, top_b, total_b) if online else more
-
-    def visit(carry):
-      n, top_b, total_b, out_bD = carry
-      k_cD, v_cD, key = _cut(tiling, keys, head, n)
-      row = jax.tree.map(lambda x: x[None], key)
-      logits_bc = _logits(_dot("bD,cD->bc", q_bD, k_cD), column, row, window)
-      new_b = jnp.maximum(top_b, logits_bc.max(-1))
-      # Minus infinity until the first key that is seen.
-      finite_b = jnp.where(new_b == -jnp.inf, 0, new_b)
-      weights_bc = jnp.exp(logits_bc - finite_b[:, None])
-      # Made once, not once for each of its two readers.
-      weights_bc = jax.lax.optimization_barrier(weights_bc)
-      rescale_b = jnp.exp(top_b - finite_b)
-      total_b = total_b * rescale_b + weights_bc.sum(-1)
-      out_bD = out_bD * rescale_b[:, None] + _dot("bc,cD->bD", weights_bc, v_cD)
-      return n - 1, new_b, total_b, out_bD
-
-    start = last_M[m], jnp.full(tiling.b, -jnp.inf), jnp.zeros(tiling.b)
-    n, top_b, total_b, out_bD = jax.lax.while_loop(
-      goes_on, visit, (*start, jnp.zeros(q_bD.shape))
-    )
-    some_b = jnp.where(total_b > 0, total_b, 1)
-    lse_b = jnp.where(total_b > 0, top_b + jnp.log(some_b), -jnp.inf)
-    return out_bD / some_b[:, None], lse_b, n + 1
-
-  R = queries[0].shape[0]
-  xs = jnp.arange(R), first_BHM.reshape(R), queries
-  out_RbD, lse_Rb, first_R = jax.lax.map(block, xs)
+  last_BHM = _last_blocks(tiling, lowest_BHM)
+  keys = _keys(tiling, inputs)
+  walk = functools.partial(_walk, tiling, keys, window, online)
+  blocks = _queries(tiling, inputs, scale), first_BHM, last_BHM
+  out_RbD, lse_Rb, first_R = jax.lax.map(walk, _numbered(blocks))
   first_BHM = first_R.reshape(first_BHM.shape)
   out_BHTD, lse_BHT = (_join(tiling, x) for x in (out_RbD, lse_Rb))
-  skipped_BH = pruning.skipped(first_BHM, lowest_BHM, last_M)
+  skipped_BH = pruning.skipped(first_BHM, lowest_BHM, last_BHM)
   return out_BHTD.swapaxes(1, 2), lse_BHT, first_BHM, skipped_BH
+
+
+def _walk(tiling, keys, window, online, xs):
+  """Back from the diagonal: the mean and lse of a block, and where it ended."""
+  r, ((q_bD, query), first, last) = xs
+  head = r // tiling.M
+  lengths_b = pruning.norms(q_bD)
+  column = jax.tree.map(lambda x: x[:, None], query)
+
+  def goes_on(carry):
+    n, (top_b, total_b, _) = carry
+    if not online:
+      return n >= first
+    lse_b = top_b + jnp.log(total_b)
+    gone_b = _forgotten(tiling, keys, head, n, lengths_b, query, lse_b)
+    return (n >= first) & ~gone_b.all()
+
+  def visit(carry):
+    n, softmax = carry
+    k_cD, v_cD, key = _cut(tiling, keys, head, n)
+    row = jax.tree.map(lambda x: x[None], key)
+    logits_bc = _logits(_dot("bD,cD->bc", q_bD, k_cD), column, row, window)
+    return n - 1, _add_tile(softmax, logits_bc, v_cD)
+
+  bare = jnp.full(tiling.b, -jnp.inf), jnp.zeros(tiling.b)
+  start = last, (*bare, jnp.zeros(q_bD.shape))
+  n, (top_b, total_b, out_bD) = jax.lax.while_loop(goes_on, visit, start)
+  some_b = jnp.where(total_b > 0, total_b, 1)
+  lse_b = jnp.where(total_b > 0, top_b + jnp.log(some_b), -jnp.inf)
+  return out_bD / some_b[:, None], lse_b, n + 1
+
+
+def _add_tile(softmax, logits_bc, v_cD):
+  """Largest logits, sums and sums of values, with those of another tile."""
+  top_b, total_b, out_bD = softmax
+  new_b = jnp.maximum(top_b, logits_bc.max(-1))
+  # Minus infinity until the first key that is seen.
+  finite_b = jnp.where(new_b == -jnp.inf, 0, new_b)
+  weights_bc = jnp.exp(logits_bc - finite_b[:, None])
+  # Made once, or XLA makes it for each of its readers.
+  weights_bc = jax.lax.optimization_barrier(weights_bc)
+  rescale_b = jnp.exp(top_b - finite_b)
+  total_b = total_b * rescale_b + weights_bc.sum(-1)
+  out_bD = out_bD * rescale_b[:, None] + _dot("bc,cD->bD", weights_bc, v_cD)
+  return new_b, total_b, out_bD
+
+
+def _forgotten(tiling, keys, head, n, lengths_b, query, lse_b):
+  """Which queries need no key of block n or before; see `pruning`."""
+  end = jnp.minimum((n + 1) * tiling.c, tiling.S) - 1
+  longest = keys.longest[_key_head(tiling, head), n]
+  at_end = keys.high[head, end], keys.low[head, end]
+  largest_b = lengths_b * longest + gates.decay(query.high, query.low, *at_end)
+  gone_b = largest_b + jnp.log(end + 1.0) < lse_b + pruning.LOG_EPSILON
+  gone_b |= query.positions >= tiling.S
+  return gone_b if query.segments is None else gone_b | (query.segments < 0)
 
 
 def backward(
   inputs, first_BHM, lse_BHT, delta_BHT, d_out_BTHD, *, scale, window
 ):
   tiling = _tiling(inputs)
+  last_BHM = _last_blocks(tiling, first_BHM)
+  softmax = lse_BHT, delta_BHT, d_out_BTHD.swapaxes(1, 2)
+  softmax = tuple(_split(tiling, x) for x in softmax)
   queries, keys = _queries(tiling, inputs, scale), _keys(tiling, inputs)
-  d_out_BHTD = d_out_BTHD.swapaxes(1, 2)
-  softmax = (_split(tiling, x) for x in (lse_BHT, delta_BHT, d_out_BHTD))
-  last_M = pruning.last_blocks(tiling.S, tiling.T, tiling.b, tiling.c)
+  walk = functools.partial(_walk_again, tiling, keys, window)
+  start = tuple(map(jnp.zeros_like, (keys.k, keys.v, keys.high)))
+  blocks = (*queries, *softmax), first_BHM, last_BHM
+  d_keys, d_q_RbD = jax.lax.scan(walk, start, _numbered(blocks))
+  B = inputs.q_BTHD.shape[0]
+  d_k_BGSD, d_v_BGSD, columns_BHS = (
+    x.reshape(B, -1, *x.shape[1:])[:, :, : tiling.S] for x in d_keys
+  )
+  d_arrays = scale * _join(tiling, d_q_RbD), d_k_BGSD, d_v_BGSD
+  return *(x.swapaxes(1, 2) for x in d_arrays), columns_BHS
 
-  def block(d_keys, xs):
-    r, first, (q_bD, side), (lse_b, delta_b, d_out_bD) = xs
-    head, m = r // tiling.M, r % tiling.M
-    row = jax.tree.map(lambda x: x[None], side)
 
-    def visit(n, carry):
-      d_q_bD, *d_keys = carry
-      k_cD, v_cD, key = _cut(tiling, keys, head, n)
-      column = jax.tree.map(lambda x: x[:, None], key)
-      logits_cb = _logits(_dot("cD,bD->cb", k_cD, q_bD), row, column, window)
-      weights_cb = jnp.exp(logits_cb - lse_b)
-      weights_cb = jax.lax.optimization_barrier(weights_cb)
-      d_weights_cb = _dot("cD,bD->cb", v_cD, d_out_bD)
-      d_logits_cb = weights_cb * (d_weights_cb - delta_b)
-      d_logits_cb = jax.lax.optimization_barrier(d_logits_cb)
-      more = (
-        _dot("cb,bD->cD", d_logits_cb, q_bD),
-        _dot("cb,bD->cD", weights_cb, d_out_bD),
-        d_logits_cb.sum(-1),
-      )
-      group = head // (tiling.H // tiling.G)
-      heads = group, group, head
-      d_q_bD += _dot("cb,cD->bD", d_logits_cb, k_cD)
-      return d_q_bD, *(
-        _add_at(x, h, n * tiling.c, y)
-        for x, h, y in zip(d_keys, heads, more, strict=True)
-      )
+def _walk_again(tiling, keys, window, d_keys, xs):
+  """Adds what a block of queries gives to the gradients of all keys."""
+  r, ((q_bD, query, lse_b, delta_b, d_out_bD), first, last) = xs
+  head = r // tiling.M
+  row = jax.tree.map(lambda x: x[None], query)
 
-    start = jnp.zeros(q_bD.shape), *d_keys
-    d_q_bD, *d_keys = jax.lax.fori_loop(first, last_M[m] + 1, visit, start)
-    return tuple(d_keys), scale * d_q_bD
+  def visit(n, carry):
+    d_q_bD, *d_keys = carry
+    k_cD, v_cD, key = _cut(tiling, keys, head, n)
+    column = jax.tree.map(lambda x: x[:, None], key)
+    logits_cb = _logits(_dot("cD,bD->cb", k_cD, q_bD), row, column, window)
+    # Each is read twice or more, as in `_add_tile`.
+    once = jax.lax.optimization_barrier
+    weights_cb = once(jnp.exp(logits_cb - lse_b))
+    d_weights_cb = _dot("cD,bD->cb", v_cD, d_out_bD)
+    d_logits_cb = once(weights_cb * (d_weights_cb - delta_b))
+    more = (
+      _dot("cb,bD->cD", d_logits_cb, q_bD),
+      _dot("cb,bD->cD", weights_cb, d_out_bD),
+      d_logits_cb.sum(-1),
+    )
+    heads = *[_key_head(tiling, head)] * 2, head
+    d_keys = (
+      _add_at(x, (h, n * tiling.c), y)
+      for x, h, y in zip(d_keys, heads, more, strict=True)
+    )
+    return d_q_bD + _dot("cb,cD->bD", d_logits_cb, k_cD), *d_keys
 
-  R = queries[0].shape[0]
-  xs = jnp.arange(R), first_BHM.reshape(R), queries, tuple(softmax)
-  start = tuple(map(jnp.zeros_like, keys[:3]))
-  (d_k, d_v, columns), d_q_RbD = jax.lax.scan(block, start, xs)
-  d_q_BHTD = _join(tiling, d_q_RbD)
-  B, S = inputs.k_BSGD.shape[:2]
-  heads_of = lambda x: x.reshape(B, -1, *x.shape[1:])[:, :, :S]
-  d_k, d_v, columns_BHS = map(heads_of, (d_k, d_v, columns))
-  swap = lambda x: x.swapaxes(1, 2)
-  return swap(d_q_BHTD), swap(d_k), swap(d_v), columns_BHS
+  start = jnp.zeros(q_bD.shape), *d_keys
+  d_q_bD, *d_keys = jax.lax.fori_loop(first, last + 1, visit, start)
+  return tuple(d_keys), d_q_bD
 
 
 def _logits(products, query, key, window):
@@ -203,24 +206,42 @@ def _logits(products, query, key, window):
 def _cut(tiling, keys, head, n):
   """Keys and values of block n, `[c, D]`, and their side, `[c]`."""
   start = n * tiling.c
-  take = lambda x, i: jax.lax.dynamic_slice(
-    x, (i, start) + (0,) * (x.ndim - 2), (1, tiling.c, *x.shape[2:])
-  )[0]
-  group, batch = head // (tiling.H // tiling.G), head // tiling.H
-  segments = None if keys.segments is None else take(keys.segments, batch)
-  side = Side(
-    start + jnp.arange(tiling.c),
-    take(keys.high, head),
-    take(keys.low, head),
-    segments,
-  )
+
+  def take(x, i):
+    rest = x.shape[2:]
+    at = i, start, *[0] * len(rest)
+    return jax.lax.dynamic_slice(x, at, (1, tiling.c, *rest))[0]
+
+  sums = take(keys.high, head), take(keys.low, head)
+  segments = keys.segments
+  if segments is not None:
+    segments = take(segments, head // tiling.H)
+  side = Side(start + jnp.arange(tiling.c), *sums, segments)
+  group = _key_head(tiling, head)
   return take(keys.k, group), take(keys.v, group), side
 
 
-def _add_at(x, head, start, more):
-  at = (head, start) + (0,) * (x.ndim - 2)
-  old = jax.lax.dynamic_slice(x, at, (1, *more.shape))
-  return jax.lax.dynamic_update_slice(x, old + more, at)
+def _add_at(x, start, more):
+  start = (*start, *[0] * (x.ndim - 2))
+  old = jax.lax.dynamic_slice(x, start, (1, *more.shape))
+  return jax.lax.dynamic_update_slice(x, old + more, start)
+
+
+def _key_head(tiling, head):
+  """Of a head counted over the batch."""
+  return head // (tiling.H // tiling.G)
+
+
+def _last_blocks(tiling, like_BHM):
+  last_M = pruning.last_blocks(tiling.S, tiling.T, tiling.b, tiling.c)
+  return jnp.broadcast_to(last_M, like_BHM.shape)
+
+
+def _numbered(blocks):
+  """What a loop over the blocks of all heads reads, and their numbers."""
+  queries, *ends_BHM = blocks
+  ends_R = (x.reshape(-1) for x in ends_BHM)
+  return jnp.arange(ends_BHM[0].size), (queries, *ends_R)
 
 
 def _tiling(inputs):
@@ -258,16 +279,16 @@ def _keys(tiling, inputs):
     pads = [(0, 0), (0, more), (0, 0)][: x.ndim]
     return jnp.pad(x, pads, mode)
 
-  def by_head(x):
-    return x.reshape(-1, *x.shape[2:])
-
+  by_head = lambda x: x.reshape(-1, *x.shape[2:])
   k, v = (
     lay(by_head(x.astype(jnp.float32).swapaxes(1, 2)))
     for x in (inputs.k_BSGD, inputs.v_BSGD)
   )
   high, low = (lay(by_head(x), "edge") for x in inputs[3:5])
   segments = inputs.segments_BS
-  return Keys(k, v, high, low, None if segments is None else lay(segments))
+  segments = None if segments is None else lay(segments)
+  longest = by_head(pruning.largest_keys(inputs.k_BSGD, tiling.c))
+  return Keys(k, v, high, low, segments, longest)
 
 
 def _split(tiling, x_BHT_, mode="constant"):
