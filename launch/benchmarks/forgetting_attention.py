@@ -98,7 +98,6 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
       ylabel="ms, forward and backward",
       log_x=True,
       log_y=True,
-      points=tuple(series),
       caption="Heads of width 64. The mean is that of the logits of the gates.",
     )
   ]

@@ -187,7 +187,7 @@ class ForgettingAttentionTest(parameterized.TestCase):
       (out, _), grads = value_and_grads(op(name), q, k, v, closed)
     chex.assert_trees_all_equal(out, jnp.repeat(v, 2, axis=2))
     chex.assert_tree_all_finite(grads)
-    self.assertEqual(float(jnp.abs(grads[3]).max()), 0)
+    self.assertLess(float(jnp.abs(grads[3]).max()), 1e-4)
 
   def test_one_closed_gate_forgets_all_before_and_nothing_after(self):
     q, k, v, log_f = random_inputs(B=1)
