@@ -156,22 +156,26 @@ def _rank_claims(found: seen.Found) -> list[Claim]:
 
 def _curve_claims(arms: Sequence[seen.Arm]) -> list[Claim]:
   curve, scale, *others = arms
-  both = [
-    np.concatenate([curve.seen["norm"], scale.seen["norm"]]),
-    np.concatenate(
-      [seen.last_rank(curve, "logits"), seen.last_rank(scale, "logits")]
-    ),
-  ]
-  claims = [
-    _claim(
-      "Rank follows the initial |z| / T, whether temperature or initial scale "
-      "sets it: Spearman of at least 0.95",
-      _spearman(*both),
-      lambda low, high: low >= 0.95,
-      size=_size(curve),
-      paper=SAYS,
+  plain = [arm for arm in others if arm.knob in ("width", "depth")]
+  claims = []
+  for which, these in (
+    ("temperature or initial scale", (curve, scale)),
+    ("temperature, initial scale, width or depth", (curve, scale, *plain)),
+  ):
+    both = (
+      np.concatenate([arm.seen["norm"] for arm in these]),
+      np.concatenate([seen.last_rank(arm, "logits") for arm in these]),
     )
-  ]
+    claims.append(
+      _claim(
+        f"Rank follows the initial |z| / T, whether {which} sets it: Spearman "
+        "of at least 0.95",
+        _spearman(*both),
+        lambda low, high: low >= 0.95,
+        size=_size(curve),
+        paper=SAYS,
+      )
+    )
   for arm in (scale, *others):
     claims += [
       _claim(
