@@ -13,7 +13,8 @@ from trainers.intervals import interval
 from trainers.reports import Claim, Report
 
 NEAR = 15.0  # per cent from the curve that still count as on it
-ABOUT = "not obtained: no number of the paper is known to us"
+# Its tables were not obtained: no number of the paper is known to us.
+SAYS = "says so"
 
 
 def report(found: seen.Found) -> Report:
@@ -119,7 +120,7 @@ def _size(arm: seen.Arm) -> str:
 def _rank_claims(found: seen.Found) -> list[Claim]:
   arm, size = found.arms[0], _size(found.arms[0])
   last = f"T = {arm.temperatures[-1]:g}"
-  common = {"size": size, "paper": "says so; " + ABOUT}
+  common = {"size": size, "paper": SAYS}
   log_t = np.repeat(
     np.log(arm.temperatures)[:, None], arm.seen["norm"].shape[1], axis=1
   )
@@ -155,22 +156,26 @@ def _rank_claims(found: seen.Found) -> list[Claim]:
 
 def _curve_claims(arms: Sequence[seen.Arm]) -> list[Claim]:
   curve, scale, *others = arms
-  both = [
-    np.concatenate([curve.seen["norm"], scale.seen["norm"]]),
-    np.concatenate(
-      [seen.last_rank(curve, "logits"), seen.last_rank(scale, "logits")]
-    ),
-  ]
-  claims = [
-    _claim(
-      "Rank follows the initial |z| / T, whether temperature or initial scale "
-      "sets it: Spearman of at least 0.95",
-      _spearman(*both),
-      lambda low, high: low >= 0.95,
-      size=_size(curve),
-      paper="says so; " + ABOUT,
+  plain = [arm for arm in others if arm.knob in ("width", "depth")]
+  claims = []
+  for which, these in (
+    ("temperature or initial scale", (curve, scale)),
+    ("temperature, initial scale, width or depth", (curve, scale, *plain)),
+  ):
+    both = (
+      np.concatenate([arm.seen["norm"] for arm in these]),
+      np.concatenate([seen.last_rank(arm, "logits") for arm in these]),
     )
-  ]
+    claims.append(
+      _claim(
+        f"Rank follows the initial |z| / T, whether {which} sets it: Spearman "
+        "of at least 0.95",
+        _spearman(*both),
+        lambda low, high: low >= 0.95,
+        size=_size(curve),
+        paper=SAYS,
+      )
+    )
   for arm in (scale, *others):
     claims += [
       _claim(
@@ -199,7 +204,7 @@ def _image_claims(found: seen.Found) -> list[Claim]:
         ranks[-1] / ranks[0],
         lambda low, high: high < 1,
         size=_size(arm),
-        paper="says so; " + ABOUT,
+        paper=SAYS,
       )
     )
   arm, most = found.images[0], found.image_classes - 1
@@ -210,7 +215,7 @@ def _image_claims(found: seen.Found) -> list[Claim]:
       seen.last_rank(arm, "logits")[-1],
       lambda low, high: high < most,
       size=_size(arm),
-      paper="says so; " + ABOUT,
+      paper=SAYS,
     )
   )
   return claims
@@ -220,7 +225,7 @@ def _ood_claims(arm: seen.Arm) -> list[Claim]:
   temperatures = arm.temperatures
   at = lambda t: int(np.argmin(np.abs(np.log(temperatures / t))))
   name = lambda i: f"T = {temperatures[i]:g}"
-  common = {"size": _size(arm), "paper": "says so; " + ABOUT}
+  common = {"size": _size(arm), "paper": SAYS}
   one, ten, last = at(1.0), at(10.0), len(temperatures) - 1
   probes = 100 * arm.seen["probes"][..., -1]
   claims = [

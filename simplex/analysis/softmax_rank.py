@@ -4,12 +4,14 @@ Masarczyk et al. 2025, "Unpacking Softmax" (https://arxiv.org/abs/2506.01562):
 trained with softmax(z / T), networks whose initial |z| / T is small reach full
 accuracy with representations of low rank.
 
-  logits_NK = softmax_rank.rank_two_logits(labels_N, num_classes=100)
-  ranks_S = softmax_rank.softmax_ranks(logits_NK, scales_S=10.0 ** np.arange(6))
-  collapse = softmax_rank.neural_collapse(features_NE, labels_N, kernel_EK)
-  same = softmax_rank.rescaling(temperature=50.0, num_kernels=6)
-  small_params = jax.tree.map(lambda kernel: kernel * same.kernels, params)
-  # SGD at T = 50 is SGD at T = 1 from small_params at the rate * same.sgd
+  import numpy as np
+  from simplex.analysis import softmax_rank, spectra
+  labels_N = np.random.default_rng(0).integers(0, 100, 1000)
+  logits_NK = softmax_rank.rank_two_logits(labels_N, 100)  # fit any labels
+  print(spectra.numerical_rank(spectra.spectrum(logits_NK)))
+  print(softmax_rank.softmax_ranks(logits_NK, np.logspace(-3, 3, 7)))
+
+prints 2, and ranks that rise from 1 to 100 with s in softmax(s z).
 """
 
 from typing import NamedTuple
