@@ -13,6 +13,9 @@ python -m launch.run --experiment=latent_dynamics --set=images=/data/mnist \
 Where the paper's formulas and words disagree, both are measured: memorisation
 by the minimum and by the maximum of cosines, the rate by the norm and by the
 spectral radius, nearest neighbours by ten and by all.
+
+Decoders end in a sigmoid. With a linear end, iterates of models trained
+without noise ran away from most starts: of 8 dimensions, 9 % converged.
 """
 
 from collections.abc import Sequence
@@ -48,7 +51,7 @@ class Config:
   widths: tuple[int, ...] = (128,)
   latents: tuple[int, ...] = (2, 4, 8, 16, 32)
   noise: float = 0.3  # standard deviation, of the denoising arm
-  num_steps: int = 1600
+  num_steps: int = 2000
   batch_size: int = 64
   optimizer: optimizers.Config = optimizers.Config(
     learning_rate=3e-3, weight_decay=1e-4
