@@ -279,7 +279,8 @@ def _notes() -> Sequence[str]:
     "minimum is the cosine to the least similar image. The maximum says little "
     "without its null: held-out digits have it too. Rate: the norm can be "
     "above 1 at an attractor, where the paper's formula is undefined; the "
-    "spectral radius is the asymptotic rate. KNN with K = all is the mean "
+    "spectral radius is the asymptotic rate, which need not be that of the way "
+    "from a far start. KNN with K = all is the mean "
     "distance to the whole bank; that the paper's bank had 2000 codes, as many "
     "as its K, is likely and not stated.",
     "Proposition 3.2 is not true as stated: |a + b|^2 <= |a|^2 + |b|^2 needs "
