@@ -282,7 +282,7 @@ def _notes() -> Sequence[str]:
     "spectral radius is the asymptotic rate, which need not be that of the way "
     "from a far start. KNN with K = all is the mean "
     "distance to the whole bank; that the paper's bank had 2000 codes, as many "
-    "as its K, is likely and not stated.",
+    "as its K, is plausible and not stated.",
     "Proposition 3.2 is not true as stated: |a + b|^2 <= |a|^2 + |b|^2 needs "
     "that a and b do not point the same way. The triangle inequality without "
     "squares holds. A contraction of a convex set has one fixed point, so "
