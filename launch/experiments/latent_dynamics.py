@@ -10,9 +10,22 @@ python -m launch.run --experiment=latent_dynamics
 python -m launch.run --experiment=latent_dynamics --set=images=/data/mnist \
     --set=kind=conv --set=widths=16,32,64,128 --workdir=runs/latent_mnist
 
+Default: 3 minutes on two CPU cores. Expected, digits, from 2 dimensions to 32
+without noise: cosine to the nearest training image 0.966 to 0.875 (its null,
+held-out images, is 0.963), held-out error 2.35 to 0.155, attractors 6.8 to
+121; with noise 4 to 16. 20 training images are remembered, 0.25 above the null,
+and 1000 are not. Attractors explain codes better than an orthonormal and a
+random dictionary. Trajectories lose to every other score out of distribution
+(AUROC 41 % without noise, 66 % with it), except to all neighbours of the noisy
+model (37 %). Neither the spectral radius nor the norm predicts the steps of far
+starts well (correlations 0.37 and 0.42).
+
 Where the paper's formulas and words disagree, both are measured: memorisation
 by the minimum and by the maximum of cosines, the rate by the norm and by the
 spectral radius, nearest neighbours by ten and by all.
+
+Decoders end in a sigmoid. With a linear end, iterates of models trained
+without noise ran away from most starts: of 8 dimensions, 9 % converged.
 """
 
 from collections.abc import Sequence
@@ -48,7 +61,7 @@ class Config:
   widths: tuple[int, ...] = (128,)
   latents: tuple[int, ...] = (2, 4, 8, 16, 32)
   noise: float = 0.3  # standard deviation, of the denoising arm
-  num_steps: int = 1600
+  num_steps: int = 2000
   batch_size: int = 64
   optimizer: optimizers.Config = optimizers.Config(
     learning_rate=3e-3, weight_decay=1e-4

@@ -30,15 +30,7 @@ def report(found: Found) -> Report:
       "its residual is within tolerance, the spectral radius of its Jacobian "
       "below 1. Intervals are 95 %, over seeds."
     ),
-    claims=[
-      *_bottleneck_claims(found),
-      *_memory_claims(found),
-      *_noise_claims(found),
-      *_growth_claims(found),
-      *_rate_claims(found),
-      *_pursuit_claims(found),
-      *_detection_claims(found),
-    ],
+    claims=claims(found),
     figures=[
       pictures.plane_figure(found.plane),
       *pictures.sweep_figures(found),
@@ -53,6 +45,19 @@ def report(found: Found) -> Report:
     ],
     notes=_notes(),
   )
+
+
+def claims(found: Found) -> list[Claim]:
+  """What the paper says, and whether it holds."""
+  return [
+    *_bottleneck_claims(found),
+    *_memory_claims(found),
+    *_noise_claims(found),
+    *_growth_claims(found),
+    *_rate_claims(found),
+    *_pursuit_claims(found),
+    *_detection_claims(found),
+  ]
 
 
 def _claim(text: str, values, holds, **kwargs) -> Claim:
@@ -249,13 +254,13 @@ def _pursuit_claims(found: Found) -> list[Claim]:
 
 
 def _detection_claims(found: Found) -> list[Claim]:
-  claims = []
+  judged = []
   for noise, (_, scores) in found.detection.items():
     ours = scores.get("trajectory")
     for rival in RIVALS if ours is not None else ():
       if rival in scores:
         lead = 100 * (ours - scores[rival])[..., 0].mean(1)
-        claims.append(
+        judged.append(
           _claim(
             f"Trajectories tell what is out of distribution better than "
             f"{rival}, {pictures.arm_name(noise)}: lead in AUROC",
@@ -265,7 +270,7 @@ def _detection_claims(found: Found) -> list[Claim]:
             unit="points",
           )
         )
-  return claims
+  return judged
 
 
 def _notes() -> Sequence[str]:
@@ -274,9 +279,10 @@ def _notes() -> Sequence[str]:
     "minimum is the cosine to the least similar image. The maximum says little "
     "without its null: held-out digits have it too. Rate: the norm can be "
     "above 1 at an attractor, where the paper's formula is undefined; the "
-    "spectral radius is the asymptotic rate. KNN with K = all is the mean "
+    "spectral radius is the asymptotic rate, which need not be that of the way "
+    "from a far start. KNN with K = all is the mean "
     "distance to the whole bank; that the paper's bank had 2000 codes, as many "
-    "as its K, is likely and not stated.",
+    "as its K, is plausible and not stated.",
     "Proposition 3.2 is not true as stated: |a + b|^2 <= |a|^2 + |b|^2 needs "
     "that a and b do not point the same way. The triangle inequality without "
     "squares holds. A contraction of a convex set has one fixed point, so "

@@ -119,7 +119,6 @@ def sweep_figures(found: Found) -> list[Figure]:
       _over_latents(found, values),
       xlabel="width of the bottleneck",
       ylabel=label,
-      log_x=True,
       references=references,
       caption=f"{how(found)}. Mean and 95 % interval over seeds.",
     )
@@ -169,7 +168,6 @@ def pursuit_figure(found: Found) -> Figure:
     },
     xlabel="atoms",
     ylabel="squared error of a pixel",
-    log_x=True,
     caption="Orthogonal matching pursuit of held-out codes, decoded.",
   )
 

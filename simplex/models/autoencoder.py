@@ -113,8 +113,12 @@ class Autoencoder(nn.Module):
     return self.halves.encode(image_BYXC)
 
   def decode(self, z_BD: Array) -> Array:
-    """Images, `[B, rows, columns, channels]`, unbounded."""
-    return self.halves.decode(z_BD)
+    """Images, `[B, rows, columns, channels]`, in (0, 1).
+
+    Bounded, so that the latent map has a bounded range: codes cannot run away
+    when it is iterated.
+    """
+    return nn.sigmoid(self.halves.decode(z_BD))
 
   def __call__(self, image_BYXC: Array) -> Array:
     """The images, reconstructed."""

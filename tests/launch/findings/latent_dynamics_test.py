@@ -85,7 +85,7 @@ def found(good=True, below=1.0):
 
 class ReportTest(absltest.TestCase):
   def verdicts(self, part, **kwargs):
-    claims = findings.report(found(**kwargs)).claims
+    claims = findings.claims(found(**kwargs))
     matching = [c.holds for c in claims if part in c.text]
     self.assertNotEmpty(matching)
     return set(matching)
@@ -120,18 +120,16 @@ class ReportTest(absltest.TestCase):
   def test_what_was_not_found_is_not_measured(self):
     bad = found()
     bad = bad._replace(rates=bad.rates._replace(radius=np.full(S, np.nan)))
-    claims = {c.text: c.holds for c in findings.report(bad).claims}
+    claims = {c.text: c.holds for c in findings.claims(bad)}
     (holds,) = (h for t, h in claims.items() if "the spectral radius" in t)
     self.assertIsNone(holds)
 
-  def test_every_count_stands_beside_starts_tolerance_budget_and_rule(self):
+  def test_figures_are_drawn_and_counts_say_what_they_depend_on(self):
     report = findings.report(found())
     for words in ("10 starts", "tolerance 0.0001", "budget of 100", "0.01"):
       self.assertIn(words, report.summary)
       self.assertIn(words, report.tables[0].caption)
-
-  def test_each_figure_is_drawn(self):
-    titles = [f.title for f in findings.report(found()).figures]
+    titles = [f.title for f in report.figures]
     self.assertIn("Basins of a latent space of two dimensions", titles)
     self.assertIn("Codes as sums of few atoms", titles)
     self.assertLen(set(titles), len(titles))
