@@ -20,8 +20,8 @@ The measures, on a model of your own:
 Default: about five minutes on two CPU cores. Expected, over 32 seeds: 31 drop,
 at step 236 in the median (177 to 486); attention is 60 steps [55, 66] ahead of
 accuracy; peak repetition 0.89 (paper 0.8), peak cosine 0.99 (0.95), attention
-progress at the end 0.78 (0.8). The loss of the answers does not quite rest: 2.56
-where the closed form says 2.48.
+progress at the end 0.78 (0.8). The loss of the answers does not quite rest:
+2.56 where the closed form says 2.48.
 
 Departures at the default: 8 numbers instead of 16, width 64 instead of 256,
 batches of 64 instead of 256, a learning rate of 1e-3 instead of 1e-4. The loss
