@@ -1,8 +1,8 @@
 """Many seeds of the abrupt-learning experiment in one program, or one by one.
 
 The default experiment's base: 32 seeds, 500 steps, a test every 10 steps.
-Seconds count compilation. They are extended by a line from a short and a longer
-run of each kind, since what is measured is the same at every step.
+Seconds of all seeds count compilation. They are extended from shorter runs,
+since every step costs the same.
 
 - own programs: every run is compiled anew, as separate scripts are;
 - own programs, tested at every step: as the official scripts do;
@@ -14,50 +14,59 @@ import time
 
 import jax
 
+from launch import timing
 from launch.experiments import abrupt_learning
 from trainers import optimizers, scan
 
 CONFIG = abrupt_learning.Config()
-SHORT, LONG = 10, 30  # steps, between which the cost of a step is taken
+SHORT, LONG = 10, 40  # steps, between which the cost of a step is taken
 AT_ONCE = (1, 32)
 
 
 def run() -> list[dict]:
   """Seconds of all seeds, and how they compare with runs on their own."""
-  keys = jax.random.split(jax.random.key(0), CONFIG.num_seeds)
-  steps = CONFIG.base.num_steps
-  one = _line(lambda fn: jax.jit(fn)(keys[0]))
-  tested = _line(lambda fn: jax.jit(fn)(keys[0]), eval_every=1)
-  seeds = len(keys)
+  seeds, steps = CONFIG.num_seeds, CONFIG.base.num_steps
+  compiling, step = _alone(CONFIG.eval_every)
+  tested_compiling, tested_step = _alone(1)
   rows = {
-    "own programs": seeds * one(steps),
-    "own programs, tested at every step": seeds * tested(steps),
-    "one program, one by one": one(0) + seeds * (one(steps) - one(0)),
+    "own programs, tested at every step": seeds
+    * (tested_compiling + steps * tested_step),
+    "own programs": seeds * (compiling + steps * step),
+    "one program, one by one": compiling + seeds * steps * step,
   }
   for n in AT_ONCE:
-    together = _line(lambda fn, n=n: scan.sweep(fn, keys, at_once=n))
-    rows[f"one program, {n} at once"] = together(steps)
-  reference = rows["own programs"]
+    rows[f"one program, {n} at once"] = _together(n)
   return [
     {
       "name": f"abrupt_learning/{name}",
       "seconds": seconds,
-      "over own programs": seconds / reference,
+      "over own programs": seconds / rows["own programs"],
     }
     for name, seconds in rows.items()
   ]
 
 
-def _line(call, eval_every: int = CONFIG.eval_every):
-  """Seconds by number of steps, compilation included, as a function."""
-  seconds = {}
+def _alone(eval_every: int) -> tuple[float, float]:
+  """Seconds of compiling one run, and of a step of it."""
+  fn = train(CONFIG, LONG, eval_every)
+  key = jax.random.key(0)
+  start = time.perf_counter()
+  compiled = jax.jit(fn).lower(key).compile()
+  compiling = time.perf_counter() - start
+  return compiling, timing.medians({"run": lambda: compiled(key)})["run"] / LONG
+
+
+def _together(at_once: int) -> float:
+  """Seconds of the sweep, by a line through two numbers of steps."""
+  keys = jax.random.split(jax.random.key(0), CONFIG.num_seeds)
+  seconds = []
   for num_steps in (SHORT, LONG):
-    fn = train(CONFIG, num_steps, eval_every)
     start = time.perf_counter()
-    jax.block_until_ready(call(fn))
-    seconds[num_steps] = time.perf_counter() - start
-  slope = (seconds[LONG] - seconds[SHORT]) / (LONG - SHORT)
-  return lambda num_steps: seconds[SHORT] + (num_steps - SHORT) * slope
+    fn = train(CONFIG, num_steps, CONFIG.eval_every)
+    scan.sweep(fn, keys, at_once=at_once)
+    seconds.append(time.perf_counter() - start)
+  step = (seconds[1] - seconds[0]) / (LONG - SHORT)
+  return seconds[1] + (CONFIG.base.num_steps - LONG) * step
 
 
 def train(config: abrupt_learning.Config, num_steps: int, eval_every: int):

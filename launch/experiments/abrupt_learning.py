@@ -1,8 +1,33 @@
 r"""Abrupt learning: what happens during a loss plateau (Gopalani & Hu 2025).
 
+A small GPT with linear attention learns sums of moving windows. Its loss rests
+and then drops; meanwhile it repeats itself, its hidden states collapse onto one
+direction, and its attention moves where it should be.
 https://arxiv.org/abs/2506.13688
 
 python -m launch.run --experiment=abrupt_learning
+python -m launch.run --experiment=abrupt_learning --preset=paper  # for a GPU
+
+The measures, on a model of your own:
+
+    task = moving_sum.task(moving_sum.Config(length=16, window=3, modulus=17))
+    tokens = jax.vmap(task.sample)(jax.random.split(jax.random.key(0), 64))
+    optimal = jax.vmap(task.optimal)(tokens)[:, 0]
+    answering = my_attention[:, task.prompt_length - 1 :]  # [64, 16, 32]
+    progress = plateau.attention_progress(answering, optimal)
+    levels = plateau.moving_sum_levels(length=16, window=3, modulus=17)
+
+Default: about five minutes on two CPU cores. Expected, over 32 seeds: 31 drop,
+at step 236 in the median (177 to 486); attention is 60 steps [55, 66] ahead of
+accuracy; peak repetition 0.89 (paper 0.8), peak cosine 0.99 (0.95), attention
+progress at the end 0.78 (0.8). The loss of the answers does not quite rest:
+2.56 where the closed form says 2.48.
+
+Departures at the default: 8 numbers instead of 16, width 64 instead of 256,
+batches of 64 instead of 256, a learning rate of 1e-3 instead of 1e-4. The loss
+counts all tokens, prompts included, as in the official code; `answers` counts
+the answers alone. The official code has no seeds, and a mask that is off by one
+for windows of 3; see `simplex.data.sequences.moving_sum`.
 """
 
 import dataclasses

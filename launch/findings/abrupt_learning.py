@@ -300,14 +300,17 @@ def _table(found: Found) -> Table:
 
 def _notes() -> list[str]:
   return [
+    "The plateau in the loss is a slope at small sizes: the copies are not yet "
+    "certain when they count as known, which adds to the closed form, and sums "
+    "are being learnt before any is right.",
     "The official code measures attention progress with a mask that is off by "
     "one for windows of 3: it has two of the three keys of each sum. On a map "
     "that is optimal, with equal weights on 16 numbers, it reads 0.68; ours "
     "reads 1.",
     "Repetition is of answers that the model continues by itself. It jumps "
-    "from one evaluation to the next: before the drop all answers are about as "
+    "from one test to the next: before the drop all answers are about as "
     "likely, and the likeliest changes.",
-    "Frozen parts come from a trained base of another seed, "
-    "the rest from fresh draws. The paper sees no change from a frozen optimal "
-    "feed-forward layer and head.",
+    "Frozen parts come from a trained base of another seed, the rest from "
+    "fresh draws. The paper sees no change from a frozen optimal feed-forward "
+    "layer and head.",
   ]

@@ -10,7 +10,7 @@ from launch.findings.plateaus import Run
 from simplex.analysis import plateau
 from trainers import figures
 from trainers.figures import Series
-from trainers.intervals import interval
+from trainers.intervals import Interval, interval
 from trainers.reports import Figure
 
 TITLES = {
@@ -35,6 +35,8 @@ TITLES = {
   "reverse": "reverse",
   "repeat": "repeat the first",
 }
+
+AFTER = 10  # tests after a drop that are drawn
 
 
 class Found(NamedTuple):
@@ -71,9 +73,9 @@ def loss(found: Found) -> Figure:
     xlabel="steps",
     ylabel="nats, unseen examples",
     references={
-      f"{levels.answers:.3f}": levels.answers,
-      f"{levels.total:.3f}": levels.total,
-      f"{levels.floor:.3f}": levels.floor,
+      f"answers, at rest {levels.answers:.3f}": levels.answers,
+      f"all, at rest {levels.total:.3f}": levels.total,
+      f"all, solved {levels.floor:.3f}": levels.floor,
     },
     caption="Mean over seeds and its 95 % interval. Dashed, in closed form: "
     "answers and all tokens while only copies are known, and all tokens when "
@@ -82,15 +84,21 @@ def loss(found: Found) -> Figure:
 
 
 def aligned(run: Run, curves: np.ndarray) -> Series:
-  """Mean over seeds of curves against the time since each one's drop."""
-  at = plateaus.drops(run)
-  seeds = np.flatnonzero(np.isfinite(at))
-  every = run.steps[1] - run.steps[0]
-  back = -every * int(np.min(at[seeds]) // every)
-  ahead = every * int((run.steps[-1] - np.max(at[seeds])) // every)
-  x = np.arange(back, ahead + every, every)
+  """Mean over seeds of curves against the time since each one's drop.
+
+  Of the seeds that drop `AFTER` tests or more before the end.
+  """
+  at, seeds, every = _early(run)
+  back = int(np.min(at[seeds]) // every)
+  x = every * np.arange(-back, AFTER + 1)
   shifted = [np.interp(x + at[i], run.steps, curves[i]) for i in seeds]
   return Series(x, *interval(shifted))
+
+
+def _early(run: Run):
+  """Drops of all seeds, which of them have tests after it, and their step."""
+  at, every = plateaus.drops(run), run.steps[1] - run.steps[0]
+  return at, np.flatnonzero(at <= run.steps[-1] - AFTER * every), every
 
 
 def inside(run: Run) -> Figure:
@@ -100,16 +108,17 @@ def inside(run: Run) -> Figure:
     "cosine": run.cosine,
     "repetition": run.repetition,
   }
-  enough = np.isfinite(plateaus.drops(run)).sum() > 1
-  draw = aligned if enough else _series
+  _, seeds, _ = _early(run)
+  draw = aligned if len(seeds) > 1 else _series
   return figures.lines(
     "What happens around the drop",
     {name: draw(run, values) for name, values in curves.items()},
-    xlabel="steps since each seed's drop" if enough else "steps",
+    xlabel="steps since each seed's drop" if len(seeds) > 1 else "steps",
     ylabel="share, or cosine",
     references={"repetition of true answers": run.true_repetition.mean()},
     caption="Each seed's curves are shifted by the step at which it answers "
-    "half of all; mean and 95 % interval over the seeds that get there.",
+    "half of all; mean and 95 % interval over the seeds that get there early "
+    "enough to be seen afterwards.",
   )
 
 
@@ -136,7 +145,31 @@ def drop(run: Run) -> Figure:
 def interventions(found: Found) -> list[Figure]:
   if not found.interventions:
     return []
-  return [_accuracy("Interventions", found, ("base", *found.interventions))]
+  names = ("base", *found.interventions)
+  return [_when(found, names), _accuracy("Interventions", found, names)]
+
+
+def _when(found: Found, names: Sequence[str]) -> Figure:
+  """Steps of the drops; NaN, which draws nothing, where no seed has one."""
+  nothing = Interval(np.nan, np.nan, np.nan)
+  at = [plateaus.finite(plateaus.drops(found.runs[name])) for name in names]
+  mean, low, high = np.transpose(
+    [interval(x) if len(x) else nothing for x in at]
+  )
+  counts = [
+    f"{len(x)} of {len(found.runs[n].loss)}"
+    for n, x in zip(names, at, strict=True)
+  ]
+  groups = [f"{TITLES[n]} ({c})" for n, c in zip(names, counts, strict=True)]
+  return figures.bars(
+    "When interventions drop",
+    groups,
+    {"drop": mean},
+    errors={"drop": (low, high)},
+    value_label="steps until half of the answers are right",
+    caption="Mean and 95 % interval over the seeds that get there; in "
+    "brackets, how many do in the steps that they were given.",
+  )
 
 
 def tasks(found: Found) -> list[Figure]:
@@ -149,8 +182,8 @@ def _accuracy(title: str, found: Found, names: Sequence[str]) -> Figure:
   runs = {TITLES[name]: found.runs[name] for name in names}
   return figures.lines(
     title,
-    {name: _series(run, run.solved) for name, run in runs.items()},
+    {n: Series(run.steps, run.solved.mean(0)) for n, run in runs.items()},
     xlabel="steps",
     ylabel="accuracy of the answers",
-    caption="Mean and 95 % interval over seeds.",
+    caption="Mean over seeds.",
   )
