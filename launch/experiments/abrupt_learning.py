@@ -36,10 +36,10 @@ import functools
 import jax
 import numpy as np
 
-from launch import sequence_models
 from launch.findings import abrupt_learning as findings
-from launch.findings.plateaus import Run
-from launch.sequence_models import Training
+from launch.findings.abrupt_learning_runs import Run
+from launch.studies import sequence_models
+from launch.studies.sequence_models import Training
 from simplex.data.sequences import (
   addition,
   copying,

@@ -21,8 +21,9 @@ from absl import app
 import jax
 import jax.numpy as jnp
 
-from launch import forget_gates, texts
+from launch import texts
 from launch.findings import forgetting_transformer as findings
+from launch.studies import forget_gates
 from simplex.analysis import compression
 from simplex.data import text
 from simplex.losses import tokens

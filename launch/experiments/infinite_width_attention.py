@@ -28,11 +28,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import random_layers
 from launch.findings import (
   infinite_width_attention as findings,
-  infinite_width_pictures as pictures,
+  infinite_width_attention_pictures as pictures,
 )
+from launch.studies import random_layers
 from simplex.analysis import attention_limit, attention_moments, distances
 from simplex.types import Array, Key
 from trainers import progress, scan

@@ -38,11 +38,11 @@ from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 
-from launch import latent_maps, latent_uses
 from launch.findings import (
   latent_dynamics as findings,
-  latent_pictures as pictures,
+  latent_dynamics_pictures as pictures,
 )
+from launch.studies import latent_maps, latent_uses
 from simplex.data import sources
 from simplex.losses import reconstruction
 from simplex.models import autoencoder

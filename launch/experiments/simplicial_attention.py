@@ -31,8 +31,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import byte_models
 from launch.findings import simplicial_attention as findings
+from launch.studies import byte_models
 from simplex import kernels
 from simplex.analysis import match3 as by_hand, scaling
 from simplex.data import sources

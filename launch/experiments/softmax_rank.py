@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from launch import classifier_looks as looks, held_out
 from launch.findings import (
   softmax_rank as findings,
-  softmax_rank_seen as seen_by,
+  softmax_rank_sweeps as seen_by,
 )
+from launch.studies import classifier_looks as looks, held_out
 from simplex.analysis import softmax_rank, spectra
 from simplex.data import clusters, sources
 from simplex.losses import labels

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from launch.findings import plateau_figures as pictures, plateaus
-from launch.findings.plateau_figures import TITLES, Found
-from launch.findings.plateaus import Run
+from launch.findings import (
+  abrupt_learning_pictures as pictures,
+  abrupt_learning_runs as plateaus,
+)
+from launch.findings.abrupt_learning_pictures import TITLES, Found
+from launch.findings.abrupt_learning_runs import Run
 from simplex.analysis import plateau
 from trainers.intervals import interval
 from trainers.reports import Claim, Report, Table

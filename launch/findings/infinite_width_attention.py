@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import special
 
-from launch.findings import infinite_width_pictures as pictures
-from launch.findings.infinite_width_pictures import Found, Layer
-from launch.random_layers import Outputs
+from launch.findings import infinite_width_attention_pictures as pictures
+from launch.findings.infinite_width_attention_pictures import Found, Layer
+from launch.studies.random_layers import Outputs
 from simplex.analysis import attention_moments, distances
 from trainers.intervals import interval
 from trainers.reports import Claim, Report

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from launch.findings import latent_pictures as pictures
-from launch.findings.latent_pictures import Found
+from launch.findings import latent_dynamics_pictures as pictures
+from launch.findings.latent_dynamics_pictures import Found
 from trainers.intervals import interval
 from trainers.reports import Claim, Report
 

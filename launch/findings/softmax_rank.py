@@ -7,7 +7,7 @@ from scipy import stats
 
 from launch.findings import (
   softmax_rank_pictures as pictures,
-  softmax_rank_seen as seen,
+  softmax_rank_sweeps as seen,
 )
 from trainers.intervals import interval
 from trainers.reports import Claim, Report

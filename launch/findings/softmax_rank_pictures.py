@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from launch.findings import softmax_rank_seen as seen
+from launch.findings import softmax_rank_sweeps as seen
 from trainers import figures
 from trainers.figures import Series
 from trainers.intervals import interval

@@ -7,7 +7,7 @@ import chex
 
 from launch.experiments import abrupt_learning as experiment
 from launch.findings import plateau_figures
-from launch.sequence_models import Training
+from launch.studies.sequence_models import Training
 from simplex.data.sequences import copying
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import latent_maps, latent_uses
 from launch.experiments import latent_dynamics
+from launch.studies import latent_maps, latent_uses
 from simplex.models import autoencoder
 
 

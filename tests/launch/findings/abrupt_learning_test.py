@@ -1,12 +1,12 @@
-"""Tests for launch/findings/abrupt_learning.py and plateaus.py."""
+"""Tests for launch/findings/abrupt_learning.py and what it reads."""
 
 from absl.testing import absltest, parameterized
 import numpy as np
 
 from launch.findings import (
   abrupt_learning as findings,
-  plateau_figures,
-  plateaus,
+  abrupt_learning_pictures as pictures,
+  abrupt_learning_runs as plateaus,
 )
 from simplex.analysis import plateau
 from trainers import reports
@@ -48,7 +48,7 @@ def run(drop=(140, 150, 160), lead=30, loss=LEVEL, cosine=0.97):
 def found(base=None, **runs):
   runs = {"base": base or run(), **runs}
   own = tuple(n for n in runs if n in ("gain_10", "gain_0.2", "MLP", "softmax"))
-  return plateau_figures.Found(LENGTH, 2, 17, runs, own)
+  return pictures.Found(LENGTH, 2, 17, runs, own)
 
 
 def verdict(found, part):
@@ -76,7 +76,7 @@ class PlateausTest(absltest.TestCase):
 
   def test_aligned_curves_cross_together(self):
     curves = run(drop=(100, 200))
-    series = plateau_figures.aligned(curves, curves.solved)
+    series = pictures.aligned(curves, curves.solved)
     middle = np.interp(0, series.x, series.y)
     self.assertAlmostEqual(middle, plateaus.SOLVED, delta=0.05)
 
@@ -111,7 +111,7 @@ class ReportTest(parameterized.TestCase):
       ("gain_10", early, late),
       ("gain_0.2", late, early),
     ):
-      text = f"{plateau_figures.TITLES[name]}: it drops"
+      text = f"{pictures.TITLES[name]}: it drops"
       self.assertTrue(verdict(found(**{name: good}), text))
       self.assertFalse(verdict(found(**{name: bad}), text))
     self.assertTrue(verdict(found(MLP=run()), "it drops as the base"))

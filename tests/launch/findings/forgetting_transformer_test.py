@@ -3,8 +3,8 @@
 from absl.testing import absltest
 import numpy as np
 
-from launch import forget_gates
 from launch.findings import forgetting_transformer as findings
+from launch.studies import forget_gates
 
 CONTEXT, LENGTH = 8, 64
 

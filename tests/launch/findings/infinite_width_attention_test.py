@@ -3,11 +3,11 @@
 from absl.testing import absltest
 import numpy as np
 
-from launch import random_layers
 from launch.findings import (
   infinite_width_attention as findings,
-  infinite_width_pictures as pictures,
+  infinite_width_attention_pictures as pictures,
 )
+from launch.studies import random_layers
 from simplex.analysis import attention_moments
 from trainers import reports
 

@@ -1,13 +1,13 @@
-"""Tests for launch/findings/latent_dynamics.py and latent_pictures.py."""
+"""Tests for launch/findings/latent_dynamics.py and latent_dynamics_pictures.py."""
 
 from absl.testing import absltest
 import numpy as np
 
-from launch import latent_maps
 from launch.findings import (
   latent_dynamics as findings,
-  latent_pictures as pictures,
+  latent_dynamics_pictures as pictures,
 )
+from launch.studies import latent_maps
 from simplex.analysis.dynamics import attractors
 
 S = 5

@@ -5,7 +5,7 @@ import numpy as np
 
 from launch.findings import (
   softmax_rank as findings,
-  softmax_rank_seen as seen,
+  softmax_rank_sweeps as seen,
 )
 from simplex.models import vision
 from trainers import reports

@@ -1,10 +1,10 @@
-"""Tests for launch/byte_models.py."""
+"""Tests for launch/studies/byte_models.py."""
 
 from absl.testing import absltest
 import chex
 import jax
 
-from launch import byte_models
+from launch.studies import byte_models
 from simplex.data import sources
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from launch import latent_maps
+from launch.studies import latent_maps
 from trainers import figures, vector_fields
 from trainers.figures import Series
 from trainers.intervals import interval

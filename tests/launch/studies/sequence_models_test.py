@@ -1,4 +1,4 @@
-"""Tests for launch/sequence_models.py."""
+"""Tests for launch/studies/sequence_models.py."""
 
 import dataclasses
 
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import sequence_models
-from launch.sequence_models import PARTS, Training
+from launch.studies import sequence_models
+from launch.studies.sequence_models import PARTS, Training
 from simplex.data.sequences import copying, moving_sum
 from trainers import optimizers, scan
 

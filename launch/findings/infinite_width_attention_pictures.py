@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from launch.random_layers import Law as LayerLaw, Outputs
+from launch.studies.random_layers import Law as LayerLaw, Outputs
 from simplex.analysis import attention_moments
 from trainers import figures
 from trainers.figures import Series

@@ -1,9 +1,9 @@
-"""Tests for launch/held_out.py."""
+"""Tests for launch/studies/held_out.py."""
 
 from absl.testing import absltest, parameterized
 import numpy as np
 
-from launch import held_out
+from launch.studies import held_out
 from trainers import images
 
 LABELS = np.array([3, 1, 7, 1, 3], np.int32)

@@ -1,4 +1,4 @@
-"""Tests for launch/forget_gates.py."""
+"""Tests for launch/studies/forget_gates.py."""
 
 import functools
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import forget_gates
+from launch.studies import forget_gates
 from simplex.models import transformer
 
 CONFIG = transformer.Config(

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from launch.findings import plateaus
-from launch.findings.plateaus import Run
+from launch.findings import abrupt_learning_runs as plateaus
+from launch.findings.abrupt_learning_runs import Run
 from simplex.analysis import plateau
 from trainers import figures
 from trainers.figures import Series

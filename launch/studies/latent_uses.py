@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import latent_maps
+from launch.studies import latent_maps
 from simplex.analysis import ood
 from simplex.analysis.dynamics import (
   attractors,
