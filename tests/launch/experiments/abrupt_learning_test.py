@@ -6,7 +6,7 @@ from absl.testing import absltest, parameterized
 import chex
 
 from launch.experiments import abrupt_learning as experiment
-from launch.findings import plateau_figures
+from launch.findings import abrupt_learning_pictures as pictures
 from launch.studies.sequence_models import Training
 from simplex.data.sequences import copying
 
@@ -35,7 +35,7 @@ class AbruptLearningTest(chex.TestCase):
       if getattr(arm, f.name) != getattr(config.base, f.name)
     ]
     self.assertLen(set(changed) - {"num_steps"}, 1)
-    self.assertIn(name, plateau_figures.TITLES)
+    self.assertIn(name, pictures.TITLES)
 
   @parameterized.parameters(
     (dict(interventions=("KV",)), "interventions=.*KV.*not among"),

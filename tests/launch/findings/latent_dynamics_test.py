@@ -1,4 +1,4 @@
-"""Tests for launch/findings/latent_dynamics.py and latent_dynamics_pictures.py."""
+"""Tests for launch/findings/latent_dynamics.py and its pictures."""
 
 from absl.testing import absltest
 import numpy as np
