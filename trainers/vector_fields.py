@@ -28,7 +28,7 @@ def vector_field(
   """Basins as colours, the field as arrows of one length, attractors as stars.
 
   Colours repeat when there are more basins than colours; neighbours are told
-  apart by a white line between them.
+  apart by a paler line between them.
 
   Args:
     title: names the figure and its files.
@@ -98,7 +98,7 @@ def _basins(axes, x_X, y_Y, basin_YX):
   edge_YX = np.zeros(basin_YX.shape, bool)
   edge_YX[1:] |= basin_YX[1:] != basin_YX[:-1]
   edge_YX[:, 1:] |= basin_YX[:, 1:] != basin_YX[:, :-1]
-  image_YX3[edge_YX] = 1.0
+  image_YX3[edge_YX] = 0.6 + 0.4 * image_YX3[edge_YX]  # keeps thin basins
   step_x, step_y = (v[1] - v[0] if len(v) > 1 else 1.0 for v in (x_X, y_Y))
   span = (x_X[0] - step_x / 2, x_X[-1] + step_x / 2)
   span += (y_Y[0] - step_y / 2, y_Y[-1] + step_y / 2)
