@@ -81,8 +81,8 @@ class Config:
     "resnet", width=16, depth=2, norm_layers=True
   )
   vit: vision.Config = vision.Config("vit", width=32, depth=2, norm_layers=True)
-  architecture_temperatures: tuple[float, ...] = (1.0, 100.0)
-  architecture_train: Train = Train(500, 32, 3e-3)
+  architecture_temperatures: tuple[float, ...] = (1.0, 30.0)
+  architecture_train: Train = Train(500, 32, 1e-2)
   look: looks.Config = looks.Config()
   equivalence_steps: int = 300
 

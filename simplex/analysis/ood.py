@@ -118,21 +118,19 @@ def mahalanobis(num_classes: int = 1, ridge: float = 1e-6) -> Detector:
     count_K = member_NK.sum(0)
     mean_KE = member_NK.T @ x_NE / jnp.maximum(count_K, 1)[:, None]
     centred_NE = x_NE - mean_KE[labels_N]
-    cov_EE = centred_NE.T @ centred_NE / N
-    ridge_E = ridge * jnp.mean(jnp.diag(cov_EE))
-    factor_EE = jnp.linalg.cholesky(cov_EE + ridge_E * jnp.eye(E))
-    return mean_KE, count_K > 0, factor_EE
+    # Not by the covariance: in 32 bits, of low rank, it may be indefinite.
+    _, s_R, axes_EE = jnp.linalg.svd(centred_NE, full_matrices=N < E)
+    variance_E = jnp.pad(s_R**2, (0, E - s_R.size)) / N
+    std_E = jnp.sqrt(variance_E + ridge * jnp.mean(variance_E))
+    return mean_KE, count_K > 0, axes_EE.T / std_E
 
   def score(state, data):
-    mean_KE, seen_K, factor_EE = state
+    mean_KE, seen_K, whiten_EE = state
 
     def to_class(mean_and_seen):
       mean_E, seen = mean_and_seen
-      away_EN = (data.features_NE - mean_E).T
-      white_EN = jax.scipy.linalg.solve_triangular(
-        factor_EE, away_EN, lower=True
-      )
-      return jnp.where(seen, jnp.sum(white_EN**2, axis=0), jnp.inf)
+      white_NE = (data.features_NE - mean_E) @ whiten_EE
+      return jnp.where(seen, jnp.sum(white_NE**2, axis=1), jnp.inf)
 
     return -jnp.min(jax.lax.map(to_class, (mean_KE, seen_K)), axis=0)
 
@@ -223,7 +221,8 @@ def auroc(id_N: Array, ood_M: Array) -> Array:
   order_M = jnp.sort(ood_M)
   below_N = jnp.searchsorted(order_M, id_N, side="left")
   equal_N = jnp.searchsorted(order_M, id_N, side="right") - below_N
-  return jnp.mean(below_N + equal_N / 2) / ood_M.shape[0]
+  share = jnp.mean(below_N + equal_N / 2) / ood_M.shape[0]
+  return _nan_if_nan(share, id_N, ood_M)
 
 
 def fpr95_id_positive(id_N: Array, ood_M: Array) -> Array:
@@ -236,7 +235,8 @@ def fpr95_id_positive(id_N: Array, ood_M: Array) -> Array:
     ValueError: there are no scores, or one is NaN.
   """
   _check_scores(id_N, ood_M)
-  return jnp.mean(ood_M >= _quantile_from_top(id_N))
+  share = jnp.mean(ood_M >= _quantile_from_top(id_N))
+  return _nan_if_nan(share, id_N, ood_M)
 
 
 def fpr95_ood_positive(id_N: Array, ood_M: Array) -> Array:
@@ -255,6 +255,12 @@ def _quantile_from_top(score_N: Array) -> Array:
   """The score that at least 95 % of the scores reach."""
   N = score_N.shape[0]
   return jnp.sort(score_N)[N - -(-95 * N // 100)]
+
+
+def _nan_if_nan(share: Array, id_N: Array, ood_M: Array) -> Array:
+  """Within a compiled function NaN cannot be an error: it stays NaN."""
+  nan = jnp.isnan(id_N).any() | jnp.isnan(ood_M).any()
+  return jnp.where(nan, jnp.nan, share)
 
 
 def _components(x_NE: Array) -> Array:

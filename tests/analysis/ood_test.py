@@ -44,6 +44,11 @@ class QualityTest(chex.TestCase):
     self.assertGreaterEqual(accepted + 1e-6, 0.95)
     self.assertLess(accepted - 1 / N, 0.95)
 
+  def test_nan_stays_nan_where_it_cannot_be_an_error(self):
+    for quality in (ood.auroc, ood.fpr95_id_positive, ood.fpr95_ood_positive):
+      share = jax.jit(quality)(np.array([1.0, np.nan]), np.ones(3))
+      self.assertTrue(np.isnan(share))
+
   @parameterized.parameters(
     (np.zeros(0), np.zeros(2), "there are no ID scores"),
     (np.zeros(2), np.array([np.nan]), "OOD scores hold NaN"),
@@ -108,6 +113,16 @@ class DetectorTest(chex.TestCase):
     state = detector.fit(ood.Data(x_NE))
     score_N = detector.score(state, ood.Data(3 * np.eye(3)))
     np.testing.assert_allclose(score_N, -9 * np.ones(3), rtol=1e-3)
+
+  def test_mahalanobis_survives_features_of_low_rank(self):
+    left, right = RNG.normal(size=(50, 2)), RNG.normal(size=(2, 30))
+    x_NE = (left * [1, 1e-3] @ right).astype(np.float32)
+    for data in (ood.Data(x_NE), ood.Data(x_NE[:20])):
+      detector = ood.mahalanobis()
+      score_N = detector.score(detector.fit(data), ood.Data(x_NE))
+      self.assertTrue(np.isfinite(score_N).all())
+      off_N = detector.score(detector.fit(data), ood.Data(x_NE + 1))
+      self.assertGreater(score_N.min(), off_N.max())
 
   def test_mahalanobis_measures_to_the_nearest_class_that_has_examples(self):
     x_NE = RNG.normal(size=(100, 2)).astype(np.float32)
