@@ -16,12 +16,16 @@ def measured(
 
   Args:
     text: the sentence.
-    values: one number for each seed.
+    values: one number for each seed. Where there is none, or one that is not
+      finite, the claim was not measured.
     holds: whether the claim holds, given the mean and its 95 % interval. A
       single seed has no interval: its value is given for both ends.
     **fields: other fields of `Claim`.
   """
-  ours = interval(values)
+  values_N = np.asarray(values, float)
+  if not values_N.size or not np.isfinite(values_N).all():
+    return Claim(text, **fields)
+  ours = interval(values_N)
   if np.isnan(ours.low):
     judged, ends = Interval(ours.mean, ours.mean, ours.mean), None
   else:

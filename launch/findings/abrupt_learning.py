@@ -9,7 +9,7 @@ from launch.findings import (
 from launch.findings.abrupt_learning_pictures import TITLES, Found
 from launch.findings.abrupt_learning_runs import Run
 from simplex.analysis import plateau
-from trainers.intervals import interval
+from trainers import claims
 from trainers.reports import Claim, Report, Table
 
 REST = 0.05  # nats around the level in closed form
@@ -45,20 +45,8 @@ def report(found: Found) -> Report:
 
 
 def _claim(text: str, values, holds, **kwargs) -> Claim:
-  """A claim about the finite values; not measured where there is none."""
-  values = plateaus.finite(values)
-  if not len(values):
-    return Claim(text, **kwargs)
-  ours = interval(values)
-  known = not np.isnan(ours.low)
-  ends = ours if known else ours._replace(low=ours.mean, high=ours.mean)
-  return Claim(
-    text,
-    ours=ours.mean,
-    interval=(ours.low, ours.high) if known else None,
-    holds=bool(holds(ends)),
-    **kwargs,
-  )
+  """About the seeds in which there is a value."""
+  return claims.measured(text, plateaus.finite(values), holds, **kwargs)
 
 
 def _size(run: Run) -> str:
@@ -164,14 +152,14 @@ UNCHANGED = 0.25  # of the base's time, within which a drop is unchanged
 def _intervention_claims(found: Found) -> list[Claim]:
   base = found.runs["base"]
   base_peak = plateaus.of(base, found.window).cosine
-  claims = []
+  made = []
   for name in found.interventions:
     run, title = found.runs[name], TITLES[name]
     peak = plateaus.of(run, found.window).cosine
     if name in _DROPS:
-      claims.append(_drop_claim(title, run, base, *_DROPS[name]))
+      made.append(_drop_claim(title, run, base, *_DROPS[name]))
     if name in _COSINES:
-      claims.append(
+      made.append(
         _claim(
           f"{title}: hidden states collapse less; peak cosine less the base's",
           peak - base_peak[: len(peak)],
@@ -181,7 +169,7 @@ def _intervention_claims(found: Found) -> list[Claim]:
         )
       )
     if name not in _DROPS:
-      claims.append(
+      made.append(
         _claim(
           f"{title}: hidden states collapse too; peak cosine",
           peak,
@@ -190,7 +178,7 @@ def _intervention_claims(found: Found) -> list[Claim]:
           size=_size(run),
         )
       )
-  return claims
+  return made
 
 
 def _drop_claim(title, run, base, when, said, sign) -> Claim:
@@ -226,14 +214,14 @@ def _drops_or_end(run: Run) -> np.ndarray:
 
 
 def _task_claims(found: Found) -> list[Claim]:
-  claims = []
+  made = []
   base = _drops_or_end(found.runs["base"]).mean()
   for name, run in found.runs.items():
     if name == "base" or name in found.interventions:
       continue
     title = TITLES[name]
     if name in ("copy", "reverse", "repeat"):
-      claims.append(
+      made.append(
         _claim(
           f"{title}: learnt without a wait; its drop over the base's",
           _drops_or_end(run) / base,
@@ -243,7 +231,7 @@ def _task_claims(found: Found) -> list[Claim]:
         )
       )
     else:
-      claims.append(
+      made.append(
         _claim(
           f"{title}: hidden states collapse before it drops; peak cosine",
           plateaus.of(run, 1).cosine,
@@ -252,7 +240,7 @@ def _task_claims(found: Found) -> list[Claim]:
           size=_size(run),
         )
       )
-  return claims
+  return made
 
 
 def _table(found: Found) -> Table:

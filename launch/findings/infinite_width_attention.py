@@ -7,6 +7,7 @@ from launch.findings import infinite_width_attention_pictures as pictures
 from launch.findings.infinite_width_attention_pictures import Found, Layer
 from launch.studies.random_layers import Outputs
 from simplex.analysis import attention_moments, distances
+from trainers import claims
 from trainers.intervals import interval
 from trainers.reports import Claim, Report
 
@@ -49,18 +50,6 @@ def report(found: Found) -> Report:
   )
 
 
-def _claim(text, values, holds, **kwargs) -> Claim:
-  ours = interval(values)
-  known = not np.isnan(ours.low)
-  return Claim(
-    text,
-    ours=ours.mean,
-    interval=(ours.low, ours.high) if known else None,
-    holds=bool(holds(ours)) if known else None,
-    **kwargs,
-  )
-
-
 def _around(value: float):
   return lambda ours: ours.low <= value <= ours.high
 
@@ -68,11 +57,11 @@ def _around(value: float):
 def _score_claims(found: Found) -> list[Claim]:
   width = max(found.widths)
   law = found.widths[width].law
-  claims = []
+  made = []
   for n, distance in found.widths.items():
     exact, _ = attention_moments.score_moments(n)
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"Scores q k / sqrt(n) stay random: their variance at n = {n} is "
         f"(1 + 2/n)^2 = {exact:.4f}",
         distance.law.score_variance,
@@ -81,8 +70,8 @@ def _score_claims(found: Found) -> list[Claim]:
         size=f"{found.num_draws:,} layers a seed",
       )
     )
-  claims.append(
-    _claim(
+  made.append(
+    claims.measured(
       "Scores q k / n, of the older limits, vanish: n times their variance",
       law.score_variance,
       _around(attention_moments.score_moments(width)[0]),
@@ -90,16 +79,16 @@ def _score_claims(found: Found) -> list[Claim]:
       size=f"n = {width}",
     )
   )
-  return claims
+  return made
 
 
 def _width_claims(found: Found) -> list[Claim]:
   size = f"H = {found.num_heads}, {found.num_draws:,} layers a seed"
-  claims = []
+  made = []
   slopes, used = _slopes(found)
   if slopes is not None:
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         "Outputs approach the limit as 1/n: slope of the Wasserstein-1 "
         "distance over the width",
         slopes,
@@ -110,8 +99,8 @@ def _width_claims(found: Found) -> list[Claim]:
     )
   if {256, 1024} <= set(found.widths):
     gain = found.widths[256].divergence - found.widths[1024].divergence
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         "The paper's measure, KL of smoothed densities, still falls from "
         "n = 256 to 1,024: by",
         gain,
@@ -120,7 +109,7 @@ def _width_claims(found: Found) -> list[Claim]:
         size=size,
       )
     )
-  return claims
+  return made
 
 
 def _slopes(found: Found):
@@ -138,11 +127,11 @@ def _slopes(found: Found):
 
 
 def _head_claims(found: Found) -> list[Claim]:
-  claims = []
+  made = []
   for heads, law in found.heads.items():
     exact = pictures.limit_moments(found, heads).kurtosis[0]
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"The limit with few heads is not Gaussian: excess kurtosis at H = "
         f"{heads} is 3/H Var|A|^2 / E[|A|^2]^2 = {exact:.4f}",
         law.kurtosis,
@@ -153,8 +142,8 @@ def _head_claims(found: Found) -> list[Claim]:
     )
   if found.heads:
     law = found.heads[min(found.heads)]
-    claims += [
-      _claim(
+    made += [
+      claims.measured(
         f"{name} in the limit is {exact:.4f}",
         values,
         _around(exact),
@@ -179,8 +168,8 @@ def _head_claims(found: Found) -> list[Claim]:
   if found.many_heads:
     most = max(found.many_heads)
     limit = pictures.limit_moments(found, most).kurtosis[0]
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"Width and heads do not commute: at n = {found.many_heads_width}, "
         f"{most} heads keep an excess kurtosis above the limit's {limit:.4f}",
         found.many_heads[most].kurtosis,
@@ -188,7 +177,7 @@ def _head_claims(found: Found) -> list[Claim]:
         paper="not stated",
       )
     )
-  return claims
+  return made
 
 
 def _rectified_claims(found: Found) -> list[Claim]:
@@ -199,7 +188,7 @@ def _rectified_claims(found: Found) -> list[Claim]:
   )
   width = max(found.rectified)
   return [
-    _claim(
+    claims.measured(
       f"Rectified tokens: variance at n = {width} over the limit's "
       f"{exact.kernel[0, 0]:.4f} (within 2 %)",
       found.rectified[width].variance / exact.kernel[0, 0],
@@ -210,12 +199,12 @@ def _rectified_claims(found: Found) -> list[Claim]:
 
 
 def _layer_claims(layer: Layer) -> list[Claim]:
-  claims = []
+  made = []
   for name, outputs in layer.arms.items():
     kwargs = {"paper": "Theorem 3.1, in the limit", "size": layer.size}
     excess = _excess(outputs.first, layer)
-    claims += [
-      _claim(
+    made += [
+      claims.measured(
         f"A Flax layer with {name} has the exact law: Wasserstein-1 to it, "
         "less what two samples of the law show",
         excess,
@@ -228,14 +217,14 @@ def _layer_claims(layer: Layer) -> list[Claim]:
         layer.law.first.ravel(),
         **kwargs,
       ),
-      _claim(
+      claims.measured(
         f"A Flax layer with {name}: kernel over the exact law's, mean of "
         "tokens",
         _ratios(outputs, layer),
         _around(1.0),
         **kwargs,
       ),
-      _claim(
+      claims.measured(
         f"A Flax layer with {name}: excess kurtosis of the last token, less "
         "the exact law's",
         _kurtosis(outputs, layer) - layer.law.moments.kurtosis[:, -1],
@@ -244,7 +233,7 @@ def _layer_claims(layer: Layer) -> list[Claim]:
       ),
       _given_claim(name, outputs, layer),
     ]
-  return claims
+  return made
 
 
 def _excess(first_KN, layer: Layer) -> np.ndarray:

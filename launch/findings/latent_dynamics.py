@@ -6,7 +6,7 @@ import numpy as np
 
 from launch.findings import latent_dynamics_pictures as pictures
 from launch.findings.latent_dynamics_pictures import Found
-from trainers.intervals import interval
+from trainers import claims
 from trainers.reports import Claim, Report
 
 FEW_K, ALL_K = "KNN, K = 10", "KNN, K = all"
@@ -30,7 +30,7 @@ def report(found: Found) -> Report:
       "its residual is within tolerance, the spectral radius of its Jacobian "
       "below 1. Intervals are 95 %, over seeds."
     ),
-    claims=claims(found),
+    claims=all_claims(found),
     figures=[
       pictures.plane_figure(found.plane),
       *pictures.sweep_figures(found),
@@ -47,7 +47,7 @@ def report(found: Found) -> Report:
   )
 
 
-def claims(found: Found) -> list[Claim]:
+def all_claims(found: Found) -> list[Claim]:
   """What the paper says, and whether it holds."""
   return [
     *_bottleneck_claims(found),
@@ -58,18 +58,6 @@ def claims(found: Found) -> list[Claim]:
     *_pursuit_claims(found),
     *_detection_claims(found),
   ]
-
-
-def _claim(text: str, values, holds, **kwargs) -> Claim:
-  """A claim on the mean over seeds; `holds` judges its interval."""
-  values = np.asarray(values, float)
-  if not np.isfinite(values).all():
-    return Claim(text, **kwargs)  # holds is None: not measured
-  ours = interval(values)
-  ends = None if np.isnan(ours.low) else (ours.low, ours.high)
-  return Claim(
-    text, ours=ours.mean, interval=ends, holds=bool(holds(ours)), **kwargs
-  )
 
 
 above = lambda least: lambda x: x.low > least
@@ -90,28 +78,28 @@ def _bottleneck_claims(found: Found) -> list[Claim]:
   errors = [found.arms[k, 0.0][0][:, -1] for k in (narrow, wide)]
   paper = "Fig. 2: as k grows"
   return [
-    _claim(
+    claims.measured(
       f"A wider bottleneck memorises less, {span}: change of the cosine to "
       "the nearest training image",
       _rise(found, "nearest"),
       below(0),
       paper=f"{paper}, falls",
     ),
-    _claim(
+    claims.measured(
       f"A wider bottleneck generalises better, {span}: change of the error "
       "of a held-out image",
       errors[1] - errors[0],
       below(0),
       paper=f"{paper}, falls",
     ),
-    _claim(
+    claims.measured(
       f"Attractors span more, {span}: change of the singular values that "
       "hold 90 % of their variance",
       _rise(found, "entropy"),
       above(0),
       paper="Fig. 13: as k grows, rises",
     ),
-    _claim(
+    claims.measured(
       f"A wider bottleneck has more attractors, {span}: change of the count",
       _rise(found, "euclid"),
       above(0),
@@ -126,26 +114,26 @@ def _memory_claims(found: Found) -> list[Claim]:
   sizes = sorted(found.few)
   where = f"k = {narrow}"
   return [
-    _claim(
+    claims.measured(
       f"Memorisation at {where} by the paper's words, the nearest training "
       "image, is above 0.95",
       summary.nearest,
       above(0.95),
       paper="0.95 to 1 (quoted by a third party)",
     ),
-    _claim(
+    claims.measured(
       f"Memorisation at {where} by the paper's formula, the minimum over "
       "training images, is above 0.95",
       summary.farthest,
       above(0.95),
       paper="the formula, Sec. 4.1",
     ),
-    _claim(
+    claims.measured(
       f"Memorisation at {where} exceeds its null, that of held-out images",
       summary.nearest - summary.null,
       above(0),
     ),
-    _claim(
+    claims.measured(
       f"{sizes[0]} training images are remembered better than {sizes[-1]}: "
       "difference of the excess over the null, images centred",
       few[0] - few[-1],
@@ -160,7 +148,7 @@ def _noise_claims(found: Found) -> list[Claim]:
   plain, noisy = (found.arms[wide, n][1] for n in (0.0, found.noise))
   size = f"k = {wide}, noise {found.noise:g}"
   return [
-    _claim(
+    claims.measured(
       f"Training with noise contracts: change of the median {name}",
       getattr(noisy, field) - getattr(plain, field),
       below(0),
@@ -169,7 +157,7 @@ def _noise_claims(found: Found) -> list[Claim]:
     )
     for field, name in (("radius", "spectral radius"), ("norm", "|J|"))
   ] + [
-    _claim(
+    claims.measured(
       "Training with noise leaves fewer attractors: change of the count",
       noisy.euclid - plain.euclid,
       below(0),
@@ -181,26 +169,26 @@ def _noise_claims(found: Found) -> list[Claim]:
 def _growth_claims(found: Found) -> list[Claim]:
   _, grown = found.grown
   return [
-    _claim(
+    claims.measured(
       "An untrained autoencoder contracts: standard deviation of f(z) over "
       "that of z",
       grown.ratio[:, 0],
       below(1),
       paper="below 1 (Fig. 6)",
     ),
-    _claim(
+    claims.measured(
       "An untrained autoencoder has exactly one attractor",
       grown.count[:, 0],
       lambda x: x.low == x.high == 1,
       paper="1 (Fig. 3)",
     ),
-    _claim(
+    claims.measured(
       "The number of attractors grows through training: last less first",
       grown.count[:, -1] - grown.count[:, 0],
       above(0),
       paper="grows, then is level (Fig. 3)",
     ),
-    _claim(
+    claims.measured(
       "Attractors of noise part from those of data: change of their Chamfer "
       "distance by cosine, first to last snapshot",
       grown.chamfer[:, -1] - grown.chamfer[:, 0],
@@ -216,17 +204,17 @@ def _rate_claims(found: Found) -> list[Claim]:
   text = "Steps to an attractor are predicted by {} there: correlation"
   paper = "about 0.99 (Fig. 11, as quoted by a third party)"
   return [
-    _claim(
+    claims.measured(
       text.format("the spectral radius"), rates.radius, above(0.5), paper=paper
     ),
-    _claim(
+    claims.measured(
       text.format("the spectral norm, the paper's formula,"),
       rates.norm,
       lambda x: x.low > 0.5 and defined,
       paper=paper,
       size=f"defined for {100 * rates.below.mean():.0f} % of starts",
     ),
-    _claim(
+    claims.measured(
       "The radius predicts better than the norm: difference of correlations",
       rates.radius - rates.norm,
       above(0),
@@ -240,7 +228,7 @@ def _pursuit_claims(found: Found) -> list[Claim]:
   if ours is None:
     return []
   return [
-    _claim(
+    claims.measured(
       f"{m} attractors of noise explain codes better than {m} atoms of the "
       f"dictionary '{name}': log of the ratio of errors",
       np.log(ours[:, i] / found.pursuits[name][:, i]),
@@ -261,7 +249,7 @@ def _detection_claims(found: Found) -> list[Claim]:
       if rival in scores:
         lead = 100 * (ours - scores[rival])[..., 0].mean(1)
         judged.append(
-          _claim(
+          claims.measured(
             f"Trajectories tell what is out of distribution better than "
             f"{rival}, {pictures.arm_name(noise)}: lead in AUROC",
             lead,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simplex.analysis import compression
-from trainers import figures
+from trainers import claims, figures
 from trainers.figures import Series
 from trainers.intervals import interval
 from trainers.reports import Claim, Figure, Report, Table
@@ -130,15 +130,8 @@ def _size(found: Found) -> str:
 
 def _claim(found: Found, text: str, values, holds, **kwargs) -> Claim:
   """A claim on the mean of `values`, decided by `holds` of its interval."""
-  ours = interval(values)
-  return Claim(
-    text,
-    ours=ours.mean,
-    interval=None if np.isnan(ours.low) else (ours.low, ours.high),
-    size=_size(found),
-    holds=bool(holds(ours)),
-    **{"unit": "bits/byte"} | kwargs,
-  )
+  fields = {"size": _size(found), "unit": "bits/byte"} | kwargs
+  return claims.measured(text, values, holds, **fields)
 
 
 _POSITIVE = lambda x: x.low > 0
@@ -190,7 +183,7 @@ def _control_claims(found: Found) -> list[Claim]:
   mean = lambda predictor, names: np.mean(
     [_score(found, predictor, name) for name in names], axis=0
   )
-  claims = [
+  made = [
     _claim(
       found,
       "At equal steps, this mixture of machines leads pre-training on "
@@ -204,8 +197,8 @@ def _control_claims(found: Found) -> list[Claim]:
   if "uniform" in found.bits:
     text = "The null: pre-training on uniform noise stays at a uniform guess"
     values = mean("uniform", found.markov)
-    claims.append(_claim(found, f"{text}, over all sets", values, _AT_CHANCE))
-  return claims
+    made.append(_claim(found, f"{text}, over all sets", values, _AT_CHANCE))
+  return made
 
 
 def _tuning_claims(found: Found, name: str) -> list[Claim]:

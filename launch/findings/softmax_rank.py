@@ -9,7 +9,7 @@ from launch.findings import (
   softmax_rank_pictures as pictures,
   softmax_rank_sweeps as seen,
 )
-from trainers.intervals import interval
+from trainers import claims
 from trainers.reports import Claim, Report
 
 NEAR = 15.0  # per cent from the curve that still count as on it
@@ -56,21 +56,8 @@ def report(found: seen.Found) -> Report:
   )
 
 
-def _claim(text: str, values, holds, **kwargs) -> Claim:
-  """Holds by the ends of the interval, or, for one seed, by the value."""
-  ours = interval(values)
-  low, high = (ours.mean,) * 2 if np.isnan(ours.low) else ours[1:]
-  return Claim(
-    text,
-    ours=ours.mean,
-    interval=None if np.isnan(ours.low) else (ours.low, ours.high),
-    holds=bool(holds(low, high)),
-    **kwargs,
-  )
-
-
 def _exact_claims(equivalence, softmax: seen.Softmax) -> list[Claim]:
-  claims = [
+  made = [
     Claim(
       f"Temperature is initial scale, {name}: largest difference of z / T = "
       "50 and of the rescaled run, relative, float64",
@@ -80,7 +67,7 @@ def _exact_claims(equivalence, softmax: seen.Softmax) -> list[Claim]:
     )
     for name, difference in equivalence.items()
   ]
-  claims.append(
+  made.append(
     Claim(
       "Logits of rank 2 give 100 classes any labels: accuracy",
       paper="Proposition 3.2",
@@ -91,17 +78,17 @@ def _exact_claims(equivalence, softmax: seen.Softmax) -> list[Claim]:
   )
   for rank, ranks in softmax.gaussian.items():
     peak = ranks.max(1)
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"The rank of softmax(s Z) has a peak in s, Z of rank {rank}: peak "
         "less the larger end",
         peak - np.maximum(ranks[:, 0], ranks[:, -1]),
-        lambda low, high: low > 0,
+        lambda x: x.low > 0,
         paper="unimodal",
         size=f"300 x 50, threshold 1e-2, peak {peak.mean():.1f}",
       )
     )
-  return claims
+  return made
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -124,40 +111,40 @@ def _rank_claims(found: seen.Found) -> list[Claim]:
   log_t = np.repeat(
     np.log(arm.temperatures)[:, None], arm.seen["norm"].shape[1], axis=1
   )
-  claims = [
-    _claim(
+  made = [
+    claims.measured(
       f"{found.classes} clusters are learnt at {last}: accuracy on training "
       "data",
       100 * arm.seen["train"][-1],
-      lambda low, high: high >= 99,
+      lambda x: x.high >= 99,
       unit="%",
       **common,
     ),
-    _claim(
+    claims.measured(
       f"Rank deficit at {last}: the logits' rank is below "
       f"{found.classes - 1}, classes less one",
       seen.last_rank(arm, "logits")[-1],
-      lambda low, high: high < found.classes - 1,
+      lambda x: x.high < found.classes - 1,
       **common,
     ),
   ]
   for i, threshold in enumerate(found.thresholds):
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"The logits' rank falls with temperature, threshold {threshold:g}: "
         "Spearman",
         _spearman(log_t, arm.seen["logits"][..., i]),
-        lambda low, high: high < -0.9,
+        lambda x: x.high < -0.9,
         **common,
       )
     )
-  return claims
+  return made
 
 
 def _curve_claims(arms: Sequence[seen.Arm]) -> list[Claim]:
   curve, scale, *others = arms
   plain = [arm for arm in others if arm.knob in ("width", "depth")]
-  claims = []
+  made = []
   for which, these in (
     ("temperature or initial scale", (curve, scale)),
     ("temperature, initial scale, width or depth", (curve, scale, *plain)),
@@ -166,59 +153,59 @@ def _curve_claims(arms: Sequence[seen.Arm]) -> list[Claim]:
       np.concatenate([arm.seen["norm"] for arm in these]),
       np.concatenate([seen.last_rank(arm, "logits") for arm in these]),
     )
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"Rank follows the initial |z| / T, whether {which} sets it: Spearman "
         "of at least 0.95",
         _spearman(*both),
-        lambda low, high: low >= 0.95,
+        lambda x: x.low >= 0.95,
         size=_size(curve),
         paper=SAYS,
       )
     )
   for arm in (scale, *others):
-    claims += [
-      _claim(
+    made += [
+      claims.measured(
         f"{seen.NAMES.get(arm.knob, arm.knob).capitalize()} keeps to the "
         f"temperature's curve within {NEAR:.0f} %: {name}, mean distance",
         seen.off_curve(curve, arm, of),
-        lambda low, high: high <= NEAR,
+        lambda x: x.high <= NEAR,
         unit="%",
         size=_size(arm),
         paper="not in the paper",
       )
       for of, name in (("logits", "logits"), ("layers", "last features"))
     ]
-  return claims
+  return made
 
 
 def _image_claims(found: seen.Found) -> list[Claim]:
-  claims = []
+  made = []
   for arm in found.images:
     first, last = arm.temperatures[[0, -1]]
     ranks = seen.last_rank(arm, "layers")
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"Images, {seen.NAMES[arm.knob]}: the last features' rank at T = "
         f"{last:g} is less than at T = {first:g}: ratio",
         ranks[-1] / ranks[0],
-        lambda low, high: high < 1,
+        lambda x: x.high < 1,
         size=_size(arm),
         paper=SAYS,
       )
     )
   arm, most = found.images[0], found.image_classes - 1
-  claims.append(
-    _claim(
+  made.append(
+    claims.measured(
       f"Images, MLP: the logits' rank is below {most} at T = "
       f"{arm.temperatures[-1]:g}",
       seen.last_rank(arm, "logits")[-1],
-      lambda low, high: high < most,
+      lambda x: x.high < most,
       size=_size(arm),
       paper=SAYS,
     )
   )
-  return claims
+  return made
 
 
 def _ood_claims(arm: seen.Arm) -> list[Claim]:
@@ -228,42 +215,42 @@ def _ood_claims(arm: seen.Arm) -> list[Claim]:
   common = {"size": _size(arm), "paper": SAYS}
   one, ten, last = at(1.0), at(10.0), len(temperatures) - 1
   probes = 100 * arm.seen["probes"][..., -1]
-  claims = [
-    _claim(
+  made = [
+    claims.measured(
       f"Classes held out are read off the last layer worse at {name(last)} "
       f"than at {name(one)}: difference",
       probes[one] - probes[last],
-      lambda low, high: low > 0,
+      lambda x: x.low > 0,
       unit="points",
       **common,
     )
   ]
   for detector in ("NECO", "MSP", "energy"):
     quality = 100 * arm.seen["ood"][:, :, seen.DETECTORS.index(detector), 0, 0]
-    claims.append(
-      _claim(
+    made.append(
+      claims.measured(
         f"Classes held out are detected better at {name(ten)} than at "
         f"{name(0)}, {detector}: difference of AUROC",
         quality[ten] - quality[0],
-        lambda low, high: low > 0,
+        lambda x: x.low > 0,
         unit="points",
         **common,
       )
     )
   quality = 100 * arm.seen["ood"][one, :, :, 0, 0]
   few, all_ = (seen.DETECTORS.index(f"KNN, {k}") for k in ("few", "all"))
-  claims.append(
-    _claim(
+  made.append(
+    claims.measured(
       f"KNN with few neighbours is better than with all of them, {name(one)}: "
       "difference of AUROC",
       quality[:, few] - quality[:, all_],
-      lambda low, high: low > 0,
+      lambda x: x.low > 0,
       unit="points",
       size=_size(arm),
       paper="not in the paper",
     )
   )
-  return claims
+  return made
 
 
 def _notes() -> Sequence[str]:

@@ -23,6 +23,11 @@ class ClaimsTest(absltest.TestCase):
     self.assertEqual((claim.ours, claim.interval), (2.0, None))
     self.assertIs(claim.holds, True)
 
+  def test_what_is_not_finite_was_not_measured(self):
+    for values in ([], [1.0, float("nan")]):
+      claim = claims.measured("is above 0", values, lambda x: x.low > 0)
+      self.assertEqual((claim.ours, claim.holds), (None, None))
+
 
 if __name__ == "__main__":
   absltest.main()

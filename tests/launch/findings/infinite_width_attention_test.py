@@ -99,11 +99,6 @@ class FindingsTest(absltest.TestCase):
     self.assertFalse(verdict(report, "kernel over the exact law's").holds)
     self.assertFalse(verdict(report, "Wasserstein-1 to it").holds)
 
-  def test_one_seed_has_no_verdict(self):
-    claim = findings._claim("a", [1.0], lambda x: True)
-    self.assertIsNone(claim.holds)
-    self.assertIsNone(claim.interval)
-
   def test_the_summary_and_the_pictures_can_be_made(self):
     report = findings.report(found())
     self.assertIn("does not hold", reports.summary(report))

@@ -85,7 +85,7 @@ def found(good=True, below=1.0):
 
 class ReportTest(absltest.TestCase):
   def verdicts(self, part, **kwargs):
-    claims = findings.claims(found(**kwargs))
+    claims = findings.all_claims(found(**kwargs))
     matching = [c.holds for c in claims if part in c.text]
     self.assertNotEmpty(matching)
     return set(matching)
@@ -120,7 +120,7 @@ class ReportTest(absltest.TestCase):
   def test_what_was_not_found_is_not_measured(self):
     bad = found()
     bad = bad._replace(rates=bad.rates._replace(radius=np.full(S, np.nan)))
-    claims = {c.text: c.holds for c in findings.claims(bad)}
+    claims = {c.text: c.holds for c in findings.all_claims(bad)}
     (holds,) = (h for t, h in claims.items() if "the spectral radius" in t)
     self.assertIsNone(holds)
 
