@@ -20,16 +20,16 @@ The measures, on a model of your own:
 Default: about 12 CPU-minutes on a busy machine, so six minutes on two cores.
 Expected, over 32 seeds: 31 drop, at step 236 in the median (177 to 486);
 attention is 60 steps [55, 66] ahead of accuracy; peak repetition 0.89 (paper
-0.8), peak cosine 0.99 (0.95), attention progress at the end 0.78 (0.8). The loss
-of the answers does not quite rest: 2.56 where the closed form says 2.48.
+0.8), peak cosine 0.99 (0.95), attention progress at the end 0.78 (0.8). The
+loss of the answers does not quite rest: 2.56 where the closed form says 2.48.
 
 Against the base, over 5 seeds: attention x 10 at its optimum drops 99 steps
-earlier, x 0.2 more than 600 later, optimal keys and queries 175 earlier, optimal
-attention 200 earlier. Optimal embeddings and output: 85 earlier [-177, 7]. With
-an optimal feed-forward network and output, three of five seeds do not drop in
-750 steps and the others do at 475: the paper's "unchanged" does not hold at this
-size. Softmax attention, initial weights x 4 and windows of 3 stay in the plateau
-for all of their steps.
+earlier, x 0.2 more than 600 later, optimal keys and queries 175 earlier,
+optimal attention 200 earlier. Optimal embeddings and output: 85 earlier [-177,
+7]. With an optimal feed-forward network and output, three of five seeds do not
+drop in 750 steps and the others do at 475: the paper's "unchanged" does not
+hold at this size. Softmax attention, initial weights x 4 and windows of 3 stay
+in the plateau for all of their steps.
 
 Departures at the default: 8 numbers instead of 16, width 64 instead of 256,
 batches of 64 instead of 256, a learning rate of 1e-3 instead of 1e-4. The loss
