@@ -171,7 +171,7 @@ def _intervention_claims(found: Found) -> list[Claim]:
     if name not in _DROPS:
       made.append(
         _claim(
-          f"{title}: hidden states collapse too; peak cosine",
+          f"{title}: hidden states collapse too; peak cosine{_never(run)}",
           peak,
           lambda x: x.low > 0.9,
           paper="the same collapse" if name == "softmax" else None,
@@ -190,8 +190,7 @@ def _drop_claim(title, run, base, when, said, sign) -> Claim:
   seeds = len(run.loss)
   late, before = _drops_or_end(run), _drops_or_end(base)
   shift = late - before[:seeds]
-  never = int(np.isnan(plateaus.drops(run)).sum())
-  more = f" ({never} of {seeds} seeds do not drop)" if never else ""
+  never = np.isnan(plateaus.drops(run)).any()
   near = UNCHANGED * before.mean()
   holds = {
     -1: lambda x: x.high < 0 and not never,
@@ -199,13 +198,21 @@ def _drop_claim(title, run, base, when, said, sign) -> Claim:
     1: lambda x: x.low > 0,
   }[sign]
   return _claim(
-    f"{title}: it drops {when}; steps against the base{more}",
+    f"{title}: it drops {when}; steps against the base{_never(run)}",
     shift,
     holds,
     unit="steps",
     paper=said,
     size=_size(run),
   )
+
+
+def _never(run: Run) -> str:
+  """Says of how many seeds no drop was seen."""
+  never = np.isnan(plateaus.drops(run)).sum()
+  if not never:
+    return ""
+  return f" ({never} of {len(run.loss)} seeds do not drop)"
 
 
 def _drops_or_end(run: Run) -> np.ndarray:
@@ -233,7 +240,8 @@ def _task_claims(found: Found) -> list[Claim]:
     else:
       made.append(
         _claim(
-          f"{title}: hidden states collapse before it drops; peak cosine",
+          f"{title}: hidden states collapse before it drops; peak cosine"
+          f"{_never(run)}",
           plateaus.of(run, 1).cosine,
           lambda x: x.low > 0.7,
           paper=0.8 if name == "prefix" else None,

@@ -36,6 +36,8 @@ TITLES = {
   "repeat": "repeat the first",
 }
 
+# Interventions on attention, and those that freeze parts of the model.
+PARTS = ("gain_10", "gain_0.2", "KQ", "KQOV", "MLP", "Emb")
 AFTER = 10  # tests after a drop that are drawn
 
 
@@ -145,8 +147,18 @@ def drop(run: Run) -> Figure:
 def interventions(found: Found) -> list[Figure]:
   if not found.interventions:
     return []
-  names = ("base", *found.interventions)
-  return [_when(found, names), _accuracy("Interventions", found, names)]
+  parts = [name for name in found.interventions if name in PARTS]
+  other = [name for name in found.interventions if name not in PARTS]
+  groups = {"Interventions on attention and parts": parts}
+  groups["Other ways to train"] = other
+  return [
+    _when(found, ("base", *found.interventions)),
+    *(
+      _accuracy(title, found, ("base", *names))
+      for title, names in groups.items()
+      if names
+    ),
+  ]
 
 
 def _when(found: Found, names: Sequence[str]) -> Figure:

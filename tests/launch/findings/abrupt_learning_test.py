@@ -139,7 +139,8 @@ class ReportTest(parameterized.TestCase):
       self.assertNotIn("–", [reports.number(x) for x in row])
     titles = [figure.title for figure in report.figures]
     self.assertIn("Other tasks", titles)
-    self.assertIn("Interventions", titles)
+    self.assertIn("Other ways to train", titles)
+    self.assertIn("When interventions drop", titles)
 
 
 if __name__ == "__main__":
