@@ -379,13 +379,12 @@ class ErrorsTest(parameterized.TestCase):
       kernels.forgetting_attention(*random_inputs(**sizes), **settings)
 
   @parameterized.parameters(
-    (1, np.s_[:, 1:], r"v_BSGD.shape=\(2, 37, 2, 8\) is not \(2, 36, 2, 8\)"),
-    (2, np.s_[..., 1:], r"v_BSGD.shape=\(2, 37, 2, 7\) is not \(2, 37, 2, 8\)"),
-    (3, np.s_[..., 1:], r"log_f_BSH.shape=\(2, 37, 3\) is not \(2, 37, 4\)"),
+    (1, r"v_BSGD.shape=\(2, 37, 2, 8\) is not \(2, 36, 2, 8\)"),
+    (3, r"log_f_BSH.shape=\(2, 36, 4\) is not \(2, 37, 4\)"),
   )
-  def test_wrong_shapes_are_named(self, number, cut, message):
+  def test_wrong_shapes_are_named(self, number, message):
     inputs = random_inputs()
-    inputs[number] = inputs[number][cut]
+    inputs[number] = inputs[number][:, 1:]
     with self.assertRaisesRegex(ValueError, message):
       kernels.forgetting_attention(*inputs)
 
