@@ -24,13 +24,11 @@ CASES = (
   dict(testcase_name="window", window=9),
   dict(testcase_name="scaled", scale=-0.7),
   dict(testcase_name="more_keys", T=13, window=17),
-  dict(testcase_name="one_query", T=1),
-  dict(testcase_name="one_key_head", G=1),
-  dict(testcase_name="as_many_key_heads", G=4),
+  dict(testcase_name="one_query_and_key_head", T=1, G=1),
   dict(testcase_name="segments", segments=True),
   dict(testcase_name="segments_in_windows", segments=True, window=6, T=22),
-  dict(testcase_name="wide", D=256, T=9),
-  dict(testcase_name="narrow", D=16),
+  dict(testcase_name="wide_and_as_many_key_heads", D=256, T=9, G=4),
+  dict(testcase_name="narrow_and_one_key_head", D=16, G=1),
 )
 RULES = (None, -60.0, *pruning.RULES)
 
@@ -130,13 +128,12 @@ class ForgettingAttentionTest(parameterized.TestCase):
     self.assertLess(errors[0], 1e-2)
     self.assertLess(errors[1], 2e-2)
 
-  @parameterized.parameters("causal", "segments")
-  def test_every_implementation_that_runs_here_conforms(self, case):
-    sizes = {"B": 1, "T": 20, "S": 40, "D": 16}
+  def test_every_implementation_that_runs_here_conforms(self):
     found = suite.OPS["forgetting_attention"]
-    small = found._replace(cases={case: found.cases[case]._replace(**sizes)})
+    case = found.cases["odd"]._replace(T=20, S=41)
+    small = found._replace(cases={"odd": case})
     with mock.patch.dict(suite.OPS, {"forgetting_attention": small}):
-      rows = suite.rows_of("forgetting_attention", case, "float32")
+      rows = suite.rows_of("forgetting_attention", "odd", "float32")
       passes = {row["implementation"]: row.get("passes") for row in rows}
     self.assertTrue(passes["reference"])
     self.assertTrue(passes["xla"])
@@ -152,11 +149,6 @@ class ForgettingAttentionTest(parameterized.TestCase):
       conformance.assert_keeps_shards(
         op(prune="online"), *random_inputs(B=4, T=11, S=13), mesh=mesh
       )
-
-  def test_a_second_run_gives_the_same_bits(self):
-    fn = jax.jit(lambda *xs: conformance.value_and_grads(op(), *xs))
-    inputs = random_inputs()
-    chex.assert_trees_all_equal(fn(*inputs), fn(*inputs))
 
   @parameterized.parameters("reference", "xla")
   def test_gates_of_one_are_causal_attention(self, name):
@@ -243,10 +235,10 @@ class ForgettingAttentionTest(parameterized.TestCase):
     segments_BS = packed_segments(2, 37)
     padding = segments_BS < 0
     fn = op(name, segments_BS=segments_BS)
+    fn = jax.jit(functools.partial(conformance.value_and_grads, fn))
     with small_tiles():
-      plain = value_and_grads(fn, *inputs)
-      log_f = jnp.where(padding[..., None], jnp.nan, inputs[3])
-      other = value_and_grads(fn, *inputs[:3], log_f)
+      plain = fn(*inputs)
+      other = fn(*inputs[:3], jnp.where(padding[..., None], jnp.nan, inputs[3]))
     chex.assert_trees_all_equal(plain, other)
     for d_x in plain[1]:
       self.assertEqual(float(jnp.abs(d_x[padding]).max()), 0)
@@ -331,16 +323,15 @@ class PruningTest(parameterized.TestCase):
       self.assertEqual(np.flatnonzero(touched_S)[0], 5 * first)
 
   def test_online_skips_more_than_the_paper_and_gates_of_one_nothing(self):
-    q, k, v, log_f = random_inputs(B=1, T=128, S=128, mean=1.0)
+    *qkv, log_f = random_inputs(B=2, T=128, S=128, mean=1.0)
+    log_f = log_f.at[1].set(0)
     with small_tiles():
       paper, online = (
-        walk(q, k, v, log_f, prune=rule)[1] for rule in pruning.RULES
+        walk(*qkv, log_f, prune=rule)[1] for rule in pruning.RULES
       )
-      self.assertTrue((online > paper).all())
-      self.assertTrue((paper > 0).all())
-      for prune in RULES:
-        _, skipped_BH, _ = walk(q, k, v, jnp.zeros_like(log_f), prune=prune)
-        self.assertEqual(float(skipped_BH.max()), 0)
+    self.assertTrue((online[0] > paper[0]).all())
+    self.assertTrue((paper[0] > 0).all())
+    chex.assert_trees_all_equal((paper[1], online[1]), (jnp.zeros(4),) * 2)
 
   def test_padding_does_not_hold_up_the_walk(self):
     inputs = random_inputs(B=1, T=61, S=61, mean=-1.0)
@@ -388,13 +379,12 @@ class ErrorsTest(parameterized.TestCase):
       kernels.forgetting_attention(*random_inputs(**sizes), **settings)
 
   @parameterized.parameters(
-    (1, np.s_[:, 1:], r"v_BSGD.shape=\(2, 37, 2, 8\) is not \(2, 36, 2, 8\)"),
-    (2, np.s_[..., 1:], r"v_BSGD.shape=\(2, 37, 2, 7\) is not \(2, 37, 2, 8\)"),
-    (3, np.s_[..., 1:], r"log_f_BSH.shape=\(2, 37, 3\) is not \(2, 37, 4\)"),
+    (1, r"v_BSGD.shape=\(2, 37, 2, 8\) is not \(2, 36, 2, 8\)"),
+    (3, r"log_f_BSH.shape=\(2, 36, 4\) is not \(2, 37, 4\)"),
   )
-  def test_wrong_shapes_are_named(self, number, cut, message):
+  def test_wrong_shapes_are_named(self, number, message):
     inputs = random_inputs()
-    inputs[number] = inputs[number][cut]
+    inputs[number] = inputs[number][:, 1:]
     with self.assertRaisesRegex(ValueError, message):
       kernels.forgetting_attention(*inputs)
 

@@ -90,9 +90,11 @@ class SimplicialAttentionTest(parameterized.TestCase):
 
 class ForgettingAttentionTest(parameterized.TestCase):
   def test_rows_have_time_memory_and_what_is_skipped_and_a_figure(self):
-    size = forgetting_attention.Size(300, 64)
-    rows = forgetting_attention.rows_of(size)
-    self.assertLen(rows, 2 * len(forgetting_attention.VARIANTS))
+    variants = forgetting_attention.VARIANTS
+    few = [variants[0], variants[2], variants[-1]]
+    with mock.patch.object(forgetting_attention, "VARIANTS", few):
+      rows = forgetting_attention.rows_of(forgetting_attention.Size(300, 64))
+    self.assertLen(rows, 2 * len(few))
     for row in rows:
       self.assertGreater(row["ms"], 0)
       self.assertGreater(row["temporary MiB"], 0)
@@ -101,7 +103,7 @@ class ForgettingAttentionTest(parameterized.TestCase):
     self.assertEqual(skipped["", ""], "")
     self.assertGreater(skipped["online", 0.0], 0)
     (figure,) = forgetting_attention.figures(rows)
-    self.assertLen(figure.curves, len(forgetting_attention.VARIANTS))
+    self.assertLen(figure.curves, len(few))
 
   def test_what_cannot_run_says_why(self):
     with mock.patch.object(
