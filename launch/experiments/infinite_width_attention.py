@@ -8,6 +8,16 @@ python -m launch.run --experiment=infinite_width_attention
 python -m launch.run --experiment=infinite_width_attention \
     --set=widths=16,32,64 --set=num_tokens=8 --workdir=runs/eight_tokens
 
+Default: about 400 CPU seconds, some 4 minutes on two cores. Expected, with four
+tokens and two heads unless said: the Wasserstein-1 distance to the limit falls
+with slope -0.951 [-0.967, -0.935] from n = 16 to 1,024 (0.0404 to 0.00078; the
+floor is 0.00015), where the paper's KL is at its floor from n = 256 on; excess
+kurtosis of the limit 0.2433 / H at 1 to 16 heads; at n = 256, 256 heads keep
+0.0748 [0.0742, 0.0755] where the limit has 0.001: the limits do not commute. A
+Flax layer (n = 256, causal, 4,000 initialisations) agrees with its exact law: p
+of Kolmogorov-Smirnov 0.72, kernel 0.998 [0.992, 1.003] of the law's; Gaussian
+given the layer, p 0.92.
+
 Finite layers are drawn by their exact law at a cost that does not grow with the
 width, and real layers, those of `simplex.models.mixers`, are set beside it. As
 a library, for a layer of your own:

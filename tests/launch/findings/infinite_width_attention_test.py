@@ -79,18 +79,18 @@ class FindingsTest(absltest.TestCase):
     # The smoothed densities are at their floor: nothing falls.
     self.assertLen(failed, 1)
     self.assertIn("KL of smoothed densities", failed[0])
-    slope = verdict(report, "approach the limit as 1/n")
+    slope = verdict(report, "approach the limit about as 1/n")
     self.assertAlmostEqual(slope.ours, -1.0, places=6)
     self.assertIn("n = 16, 64, 256, 1024", slope.size)
 
   def test_a_slope_of_one_half_does_not_hold(self):
     report = findings.report(found(slope=-0.5))
-    self.assertFalse(verdict(report, "approach the limit as 1/n").holds)
+    self.assertFalse(verdict(report, "approach the limit about as 1/n").holds)
 
   def test_widths_at_the_floor_do_not_enter_the_slope(self):
     near = found()
     near = near._replace(floor=distance(1500))
-    slope = verdict(findings.report(near), "approach the limit as 1/n")
+    slope = verdict(findings.report(near), "approach the limit about as 1/n")
     self.assertTrue(slope.size.endswith("n = 16, 64, 256"), slope.size)
 
   def test_a_layer_of_another_size_is_seen(self):
