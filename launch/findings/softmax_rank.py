@@ -151,6 +151,17 @@ def _rank_claims(found: seen.Found) -> list[Claim]:
         **common,
       )
     )
+  aligned = arm.seen["alignment"].mean(-1)
+  claims.append(
+    _claim(
+      f"Leading directions of activations and of the next kernel are aligned "
+      f"more at {last} than at T = {arm.temperatures[0]:g}: squared cosine, "
+      "mean over layers, difference",
+      aligned[-1] - aligned[0],
+      lambda low, high: low > 0,
+      **common,
+    )
+  )
   return claims
 
 
