@@ -81,8 +81,8 @@ class Config:
     "resnet", width=16, depth=2, norm_layers=True
   )
   vit: vision.Config = vision.Config("vit", width=32, depth=2, norm_layers=True)
-  architecture_temperatures: tuple[float, ...] = (1.0, 30.0)
-  architecture_train: Train = Train(500, 32, 1e-2)
+  architecture_temperatures: tuple[float, ...] = (1.0, 10.0)
+  architecture_train: Train = Train(800, 32, 3e-3)
   look: looks.Config = looks.Config()
   equivalence_steps: int = 300
 
@@ -265,7 +265,7 @@ def _sweep(config, network, data, train, settings, look):
     )
     key = jax.random.fold_in(jax.random.key(config.seed), seed)
     state, _, evals = scan.fit(fitted, tx, key, train.num_steps)
-    seen = look(net, state.params, data)
+    seen = look(net, state.params, data, temperature)
     return {"norm": evals["start/norm"][0], **seen}
 
   settings = (
@@ -326,7 +326,7 @@ def _images_arms(
 
 def _equivalence(config: Config) -> dict[str, float]:
   """Largest difference of z / T and its rescaled run, over max |z / T|."""
-  temperature, sgd, adam, epsilon = 50.0, 1.0, 1e-3, 1e-8
+  temperature, sgd, adam, epsilon = 50.0, 0.3, 1e-3, 1e-8
   same = softmax_rank.rescaling(temperature, config.network.depth)
   # (temperature, scale, rate, epsilon) of a run and of its twin at T = 1.
   runs = {

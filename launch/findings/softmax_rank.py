@@ -138,6 +138,17 @@ def _rank_claims(found: seen.Found) -> list[Claim]:
         **common,
       )
     )
+  aligned = arm.seen["alignment"].mean(-1)
+  made.append(
+    claims.measured(
+      f"Leading directions of activations and of the next kernel are aligned "
+      f"more at {last} than at T = {arm.temperatures[0]:g}: squared cosine, "
+      "mean over layers, difference",
+      aligned[-1] - aligned[0],
+      lambda x: x.low > 0,
+      **common,
+    )
+  )
   return made
 
 

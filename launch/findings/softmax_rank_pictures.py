@@ -19,6 +19,8 @@ def curve_figure(arms: Sequence[seen.Arm], title: str, of: str) -> Figure:
     y = np.concatenate([seen.last_rank(arm, of) for arm in same])
     order = np.argsort(x)
     ends = interval(y[order].T)
+    # A band would join dots that are of different networks.
+    ends = ends if knob == "temperature" else ends[:1]
     series[seen.NAMES.get(knob, knob)] = Series(x[order], *ends)
   return figures.lines(
     f"{title} against the initial |z| / T",
@@ -27,8 +29,8 @@ def curve_figure(arms: Sequence[seen.Arm], title: str, of: str) -> Figure:
     ylabel="rank after training",
     log_x=True,
     points=[name for name in series if name != "temperature"],
-    caption="Clusters, MLPs. Mean and 95 % interval over seeds; the line is "
-    "the temperature's, the dots are every other knob's.",
+    caption="Clusters, MLPs. The line, with its 95 % interval over seeds, is "
+    "the temperature's; dots are means of every other knob's.",
   )
 
 

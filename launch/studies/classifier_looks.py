@@ -1,6 +1,6 @@
 """What is looked at in a classifier that is trained.
 
-A look is `(net, params, data) -> {name: array}`, pure, so that it
+A look is `(net, params, data, temperature) -> {name: array}`, pure, so that it
 is part of the compiled program of a sweep.
 """
 
@@ -68,8 +68,9 @@ def _sampled(x_NE, most: int):
   return x_NE[:, np.random.default_rng(0).permutation(E)[:most]]
 
 
-def inside(cfg, net, params, data):
+def inside(cfg, net, params, data, temperature):
   """And how activations and kernels of an MLP are aligned."""
+  del temperature
   shown = layers(net, params, data.train[: cfg.measured])[1]
   body = params["params"]["body"]
   kernels = [body[f"layer_{i}"]["kernel"] for i in range(1, len(shown))]
@@ -94,10 +95,17 @@ def detectors(cfg: Config, features: int, classes: int):
   )
 
 
-def outside(cfg, unseen, net, params, data):
-  """And collapse, and how well other data are told apart and classified."""
+def outside(cfg, unseen, net, params, data, temperature):
+  """And collapse, and how well other data are told apart and classified.
+
+  Detectors get z / T: the probabilities are those that were trained.
+  """
   M, K = cfg.measured, net.config.num_classes
-  see = lambda x: _as_data(*layers(net, params, x))
+
+  def see(x):
+    logits_NK, shown = layers(net, params, x)
+    return ood.Data(shown[-1], logits_NK / temperature)
+
   labels_N = data.train_labels[:M]
   train = see(data.train[:M])._replace(labels_N=labels_N)
   noise = jax.random.uniform(jax.random.key(cfg.seed), data.test.shape)
@@ -132,7 +140,3 @@ def outside(cfg, unseen, net, params, data):
     ),
     "collapse": jnp.stack(collapse),
   }
-
-
-def _as_data(logits_NK, shown) -> ood.Data:
-  return ood.Data(shown[-1], logits_NK)

@@ -4,8 +4,8 @@ from absl.testing import absltest
 import jax
 import numpy as np
 
-from launch.studies import random_layers
 from launch.experiments import infinite_width_attention
+from launch.studies import random_layers
 from simplex.analysis import attention_limit
 
 CONFIG = random_layers.Config(16, 1, 16, 3, num_draws=800, exact_draws=4096)
