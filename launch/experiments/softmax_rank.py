@@ -106,7 +106,7 @@ def tiny() -> Config:
   """Seconds; shows that everything runs."""
   return Config(
     num_seeds=2,
-    network=vision.Config(width=8, depth=3),
+    network=vision.Config(width=8, depth=2),
     temperatures=(1.0, 100.0),
     scales=(0.5,),
     widths=(),
