@@ -25,13 +25,16 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from launch.findings import (
   softmax_rank as findings,
-  softmax_rank_sweeps as seen_by,
+  softmax_rank_sweeps as results,
 )
-from launch.studies import classifier_looks as looks, held_out
+from launch.studies import (
+  classifier_looks as looks,
+  held_out,
+  rescaled_runs,
+)
 from simplex.analysis import softmax_rank, spectra
 from simplex.data import clusters, sources
 from simplex.losses import labels
@@ -91,9 +94,10 @@ class Config:
       values = getattr(self, field)
       if not values or min(values) <= 0:
         raise ValueError(f"{field}={values} must hold numbers above 0")
-    if self.network.kind != "mlp":
+    net = self.network
+    if (net.kind, net.norm_layers, net.norm_head) != ("mlp", False, False):
       raise ValueError(
-        f"network.kind={self.network.kind!r} must be 'mlp'; others go into "
+        f"network={net} must be an 'mlp' without norms; others go into "
         "architectures"
       )
     if unknown := set(self.architectures) - set(ARCHITECTURES):
@@ -106,7 +110,7 @@ def tiny() -> Config:
   """Seconds; shows that everything runs."""
   return Config(
     num_seeds=2,
-    network=vision.Config(width=8, depth=3),
+    network=vision.Config(width=8, depth=2),
     temperatures=(1.0, 100.0),
     scales=(0.5,),
     widths=(),
@@ -154,7 +158,7 @@ def run(config: Config, workdir: str) -> Report:
   # First, so that a missing folder is seen at once.
   data, outside = held_out.split(images.load(config.data), config.held_out)
   return findings.report(
-    seen_by.Found(
+    results.Found(
       classes=config.classes,
       thresholds=looks.THRESHOLDS,
       arms=_clusters_arms(config),
@@ -278,7 +282,7 @@ def _sweep(config, network, data, train, settings, look):
   return {name: x.reshape(*shape, *x.shape[1:]) for name, x in seen.items()}
 
 
-def _clusters_arms(config: Config) -> list[seen_by.Arm]:
+def _clusters_arms(config: Config) -> list[results.Arm]:
   """Every knob that moves |z| / T, on clusters."""
   net, data = config.network, _clusters(config)
   look = functools.partial(looks.inside, config.look)
@@ -300,14 +304,14 @@ def _clusters_arms(config: Config) -> list[seen_by.Arm]:
     progress.show(f"clusters: {knob}, {len(settings)} x {config.num_seeds}")
     train = config.clusters_train
     seen = _sweep(config, network, data, train, settings, look)
-    found.append(seen_by.Arm(knob, network, settings, seen))
+    found.append(results.Arm(knob, network, settings, seen))
   first, split = found[0], len(config.temperatures)
-  return [*seen_by.split(first, split, "initial scale"), *found[1:]]
+  return [*results.split(first, split, "initial scale"), *found[1:]]
 
 
 def _images_arms(
   config, data: held_out.Data, outside: held_out.Data
-) -> list[seen_by.Arm]:
+) -> list[results.Arm]:
   """The MLP and the other architectures on images, over temperatures."""
   look = functools.partial(looks.outside, config.look, outside)
   arms = [(config.network, config.temperatures, config.data_train)]
@@ -320,60 +324,26 @@ def _images_arms(
     progress.show(f"{config.data}: {network.kind}")
     settings = [(t, 1.0) for t in temperatures]
     seen = _sweep(config, network, data, train, settings, look)
-    found.append(seen_by.Arm(network.kind, network, settings, seen))
+    found.append(results.Arm(network.kind, network, settings, seen))
   return found
 
 
 def _equivalence(config: Config) -> dict[str, float]:
-  """Largest difference of z / T and its rescaled run, over max |z / T|."""
-  temperature, sgd, adam, epsilon = 50.0, 0.3, 1e-3, 1e-8
-  same = softmax_rank.rescaling(temperature, config.network.depth)
-  # (temperature, scale, rate, epsilon) of a run and of its twin at T = 1.
-  runs = {
-    "SGD": (
-      lambda rate, _: optax.sgd(rate),
-      (temperature, 1.0, sgd, 0.0),
-      (1.0, same.kernels, sgd * same.sgd, 0.0),
-    ),
-    "Adam": (
-      lambda rate, epsilon: optax.adam(rate, eps=epsilon),
-      (temperature, 1.0, adam, epsilon),
-      (1.0, same.kernels, adam * same.adam, epsilon * same.adam_epsilon),
-    ),
-  }
-  with jax.enable_x64(True):
-    return {name: _difference(config, *pair) for name, pair in runs.items()}
-
-
-def _difference(config: Config, make, first, second) -> float:
-  data = jax.tree.map(
-    lambda x: x.astype(np.float64) if x.dtype.kind == "f" else x,
-    _clusters(config),
-  )
   net = vision.Classifier(
     dataclasses.replace(config.network, num_classes=config.classes)
   )
-
-  @jax.jit
-  def logits(temperature, scale, rate, epsilon):
-    plain = problem(config, data=data, temperature=temperature)
-    # In 64 bits before they are scaled, lest that rounds.
-    init = lambda key: jax.tree.map(
-      lambda kernel: kernel.astype(np.float64) * scale, plain.init(key)
+  with jax.enable_x64(True):
+    data = _clusters(config)
+    return rescaled_runs.differences(
+      lambda t: problem(config, data=data, temperature=t),
+      lambda params: net.apply(params, data.test),
+      num_kernels=config.network.depth,
+      num_steps=config.equivalence_steps,
+      key=jax.random.key(config.seed),
     )
-    state, _, _ = scan.fit(
-      plain._replace(init=init),
-      make(rate, epsilon),
-      jax.random.key(config.seed),
-      config.equivalence_steps,
-    )
-    return net.apply(state.params, data.test) / temperature
-
-  first_NK, second_NK = logits(*first), logits(*second)
-  return float(jnp.abs(first_NK - second_NK).max() / jnp.abs(first_NK).max())
 
 
-def _softmax(config: Config) -> seen_by.Softmax:
+def _softmax(config: Config) -> results.Softmax:
   """Softmax ranks of the rank-2 construction and of Gaussian logits."""
   scales_S = np.logspace(-3, 3, 25)
   N, K = 300, 100
@@ -392,7 +362,7 @@ def _softmax(config: Config) -> seen_by.Softmax:
       right_RK = jax.random.normal(keys[1], (r, 50))
       draws.append(ranks(left_NR @ right_RK, threshold=1e-2))
     gaussian[r] = np.stack(draws)
-  return seen_by.Softmax(
+  return results.Softmax(
     scales=scales_S,
     right=float(jnp.mean(jnp.argmax(logits_NK, axis=1) == labels_N)),
     rank=float(spectra.numerical_rank(spectra.spectrum(logits_NK))),

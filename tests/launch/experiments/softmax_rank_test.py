@@ -19,11 +19,18 @@ class SoftmaxRankTest(chex.TestCase):
     self.assertEqual(list(two), ["params"])
     chex.assert_trees_all_close(two, jax.tree.map(lambda x: 2 * x, one))
 
+  def test_a_run_at_a_temperature_is_its_rescaled_run(self):
+    found = experiment._equivalence(experiment.tiny())
+    self.assertEqual(list(found), ["SGD", "Adam"])
+    for difference in found.values():
+      self.assertLess(difference, 1e-10)
+
   @parameterized.parameters(
     (dict(temperatures=(0.0,)), r"temperatures=\(0.0,\) must hold numbers"),
     (dict(scales=()), r"scales=\(\) must hold numbers above 0"),
     (dict(architectures=("vgg",)), r"architectures=\['vgg'\] are not among"),
-    (dict(network=vision.Config("vit")), "network.kind='vit' must be 'mlp'"),
+    (dict(network=vision.Config(norm_head=True)), "norm_head=True.*norms"),
+    (dict(network=vision.Config("vit")), "kind='vit'.* must be an 'mlp'"),
   )
   def test_settings_that_cannot_be_are_errors(self, fields, message):
     with self.assertRaisesRegex(ValueError, message):
