@@ -20,6 +20,7 @@ import os
 from absl import app
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from launch import texts
 from launch.findings import forgetting_transformer as findings
@@ -28,7 +29,7 @@ from simplex.analysis import compression
 from simplex.data import text
 from simplex.losses import tokens
 from simplex.models import forgetting, transformer
-from simplex.types import Array, Params, Source
+from simplex.types import Params, Source
 from trainers import loop, optimizers, progress, scan
 from trainers.problem import Problem
 from trainers.reports import Report
@@ -118,10 +119,10 @@ class Config:
       raise ValueError(f"arms={sorted(unknown)} are not among {sorted(ARMS)}")
     if not self.arms:
       raise ValueError(f"arms=() must name some of {sorted(ARMS)}")
-    if self.eval_context < 2 * self.context:
+    if self.context % 2 or self.eval_context % (2 * self.context):
       raise ValueError(
-        f"eval_context={self.eval_context} must be at least twice "
-        f"context={self.context}"
+        f"eval_context={self.eval_context} must be a multiple of twice "
+        f"context={self.context}, which must be even"
       )
     if self.passage > self.eval_context:
       raise ValueError(
@@ -259,9 +260,9 @@ def run(config: Config, workdir: str) -> Report:
     params = _train(config, arm, source, workdir)
     progress.show(f"{arm}: evaluating")
     cfg = model(config, arm)
-    bits = scan.sweep(functools.partial(_bits, cfg, held_out_NS), params)
+    measure = functools.partial(_bits, cfg, config.context, held_out_NS)
     count = sum(x[0].size for x in jax.tree.leaves(params))
-    arms[arm] = findings.Arm(count, bits)
+    arms[arm] = findings.Arm(count, *scan.sweep(measure, params))
     if arm in DATA_DEPENDENT:
       tokens_NT = held_out_NS[: config.prune_windows, :-1]
       look = functools.partial(
@@ -319,7 +320,17 @@ def _train(config: Config, arm: str, source: Source, workdir: str) -> Params:
   )
 
 
-def _bits(cfg: transformer.Config, windows_NS: Array, params: Params) -> Array:
-  """Bits of held-out bytes by position, the mean over windows."""
+def _bits(cfg, context: int, windows_NS: np.ndarray, params: Params):
+  """Mean bits of held-out bytes by position, and of some after fewer others.
+
+  Text is not equally hard everywhere. So the bytes of the later half are read
+  again, after `context / 2` to `context` bytes instead of all before them.
+  """
   logits_fn = functools.partial(transformer.Transformer(cfg).apply, params)
-  return compression.bits(logits_fn, windows_NS, batch_size=8).mean(0)
+  bits = functools.partial(compression.bits, logits_fn, batch_size=8)
+  T, half = windows_NS.shape[1] - 1, context // 2
+  starts = range(T // 2 - half, T - context + 1, half)
+  short_NS = np.concatenate(
+    [windows_NS[:, start : start + context + 1] for start in starts]
+  )
+  return bits(windows_NS).mean(0), bits(short_NS)[:, half:].mean()

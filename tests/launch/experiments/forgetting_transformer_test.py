@@ -40,7 +40,7 @@ class ForgettingTransformerTest(chex.TestCase):
   @parameterized.parameters(
     (dict(arms=("alibi",)), "arms=.*alibi.*not among"),
     (dict(arms=()), "arms=.* must name some of"),
-    (dict(eval_context=200), "eval_context=200 must be at least twice"),
+    (dict(eval_context=200), "eval_context=200 must be a multiple of twice"),
     (dict(passage=2000), "passage=2000 is longer than eval_context=1024"),
     (dict(prune_block=100), "prune_block=100 does not divide"),
   )
