@@ -308,14 +308,16 @@ def _task(config: Config, name: str) -> findings.Task:
     state, _, evals = scan.fit(fitted, tx, key, steps, eval_every=every)
     return state.params, evals["test/accuracy"]
 
-  arms = {}
-  for arm in config.arms:
+  def trained(arm):
     progress.show(f"{name}: {arm}, {config.num_seeds} seeds")
     params, accuracy = scan.sweep(
       functools.partial(one, arm), (keys, batches), at_once=config.at_once
     )
     count = sum(x[0].size for x in jax.tree.leaves(params))
-    arms[arm] = findings.Arm(count, accuracy, params)
+    return findings.Arm(count, accuracy, params)
+
+  found = scan.overlap(trained, config.arms)
+  arms = dict(zip(config.arms, found, strict=True))
   steps = np.arange(0, steps + 1, every)
   return findings.Task(setting.data.num_classes, steps, arms, test)
 
