@@ -79,9 +79,9 @@ class Config:
     num_steps=2800,
     position_std=0.02,
   )
-  function: Task = Task(functions.Config(values=12), num_steps=400)
+  function: Task = Task(functions.Config(values=12), num_steps=600)
   permutation: Task = Task(
-    functions.Config(values=6, permutations=True), num_steps=600
+    functions.Config(values=6, permutations=True), num_steps=800
   )
   relation: Task = Task(relations.Config(nodes=4), num_steps=240, batch_size=64)
   quotient: Task = Task(
