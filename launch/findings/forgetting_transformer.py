@@ -246,7 +246,7 @@ def _pruning_claims(arm: str, pruned: Pruned) -> list[Claim]:
       lambda x: x.low > 50,
       unit="%",
       paper="not in the paper",
-      size=size,
+      size=f"{pruned.length} positions",
     ),
     Claim(
       f"{ARMS[arm]}: no row loses more than e^-10 of its weight: the most lost",
