@@ -9,7 +9,13 @@ python -m launch.run --experiment=softmax_rank
 python -m launch.run --experiment=softmax_rank \
     --set=data=/data/cifar10 --set=architectures= --workdir=runs/cifar
 
-@@
+Default: about three minutes of CPU time. Expected on clusters, all learnt in
+full: logits of rank 44, 32, 18, 9 and 6 for T = 0.1, 1, 10, 100 and 1000, where
+C - 1 is 49. Initial scale keeps to that curve within 4 % (logits) and 5 % (last
+features); width and depth are off by 7 to 31 % and 13 to 53 %, networks with
+norms by more than 100 %: |z| / T alone does not tell their rank. On digits the
+MLP's last features have rank 44, 22, 13, 10 and 8. Temperature is initial scale
+to 5e-15 (SGD) and 2e-15 (Adam) in float64, the rate rescaled.
 Images are of digits that ship with scikit-learn, or of a folder with MNIST or
 CIFAR-10. Networks learn all classes but `held_out`; these are what is out of
 distribution, beside inverted images and uniform noise.
