@@ -1,14 +1,21 @@
 r"""Softmax temperature and the rank of representations (Masarczyk et al. 2025).
 
 MLPs on 50 clusters and on digits, a conv net, a ResNet and a ViT are trained
-with softmax(z / T). Whatever sets the initial |z| / T (temperature, the size of
-the kernels, width, depth), that number tells the rank of what is learnt.
+with softmax(z / T). The initial |z| / T tells the rank of what is learnt, by
+temperature and by the size of the initial kernels on one curve.
 https://arxiv.org/abs/2506.01562
 
 python -m launch.run --experiment=softmax_rank
 python -m launch.run --experiment=softmax_rank \
-    --set=data=/data/cifar10 --set=architectures=() --workdir=runs/cifar
+    --set=data=/data/cifar10 --set=architectures= --workdir=runs/cifar
 
+Default: about three minutes of CPU time. Expected on clusters, all learnt in
+full: logits of rank 44, 32, 18, 9 and 6 for T = 0.1, 1, 10, 100 and 1000, where
+C - 1 is 49. Initial scale keeps to that curve within 4 % (logits) and 5 % (last
+features); width and depth are off by 7 to 31 % and 13 to 53 %, networks with
+norms by more than 100 %: |z| / T alone does not tell their rank. On digits the
+MLP's last features have rank 44, 22, 13, 10 and 8. Temperature is initial scale
+to 5e-15 (SGD) and 2e-15 (Adam) in float64, the rate rescaled.
 Images are of digits that ship with scikit-learn, or of a folder with MNIST or
 CIFAR-10. Networks learn all classes but `held_out`; these are what is out of
 distribution, beside inverted images and uniform noise.
@@ -39,7 +46,7 @@ from simplex.analysis import softmax_rank, spectra
 from simplex.data import clusters, sources
 from simplex.losses import labels
 from simplex.models import vision
-from trainers import images, optimizers, progress, scan
+from trainers import blas, images, optimizers, progress, scan
 from trainers.problem import Problem
 from trainers.reports import Report
 
@@ -157,8 +164,8 @@ def run(config: Config, workdir: str) -> Report:
   del workdir  # minutes in all: nothing is worth saving before the end
   # First, so that a missing folder is seen at once.
   data, outside = held_out.split(images.load(config.data), config.held_out)
-  return findings.report(
-    results.Found(
+  with blas.one_thread():
+    found = results.Found(
       classes=config.classes,
       thresholds=looks.THRESHOLDS,
       arms=_clusters_arms(config),
@@ -167,7 +174,7 @@ def run(config: Config, workdir: str) -> Report:
       equivalence=_equivalence(config),
       softmax=_softmax(config),
     )
-  )
+  return findings.report(found)
 
 
 def problem(
