@@ -16,6 +16,7 @@ features); width and depth are off by 7 to 31 % and 13 to 53 %, networks with
 norms by more than 100 %: |z| / T alone does not tell their rank. On digits the
 MLP's last features have rank 44, 22, 13, 10 and 8. Temperature is initial scale
 to 5e-15 (SGD) and 2e-15 (Adam) in float64, the rate rescaled.
+
 Images are of digits that ship with scikit-learn, or of a folder with MNIST or
 CIFAR-10. Networks learn all classes but `held_out`; these are what is out of
 distribution, beside inverted images and uniform noise.
