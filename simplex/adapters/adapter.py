@@ -165,7 +165,7 @@ def project(
   """
   if not 0 <= dropout < 1:
     raise ValueError(f"{dropout=} is not in [0, 1)")
-  chex.assert_rank(kernel, 2)
+  chex.assert_rank([kernel, factors.left, factors.right], 2)
   seen = x
   if key is not None:
     kept = jax.random.bernoulli(key, 1 - dropout, x.shape)

@@ -48,7 +48,9 @@ def singlora(
   ramp_steps = max(ramp * num_steps, 1.0)
 
   def init(key, kernel, rank):
-    return adapter.uniform(key, kernel, (max(kernel.shape[-2:]), rank), variance)
+    return adapter.uniform(
+      key, kernel, (max(kernel.shape[-2:]), rank), variance
+    )
 
   def factors(leaf, kernel, step):
     *stack, d_in, d_out = kernel.shape

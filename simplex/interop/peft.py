@@ -106,11 +106,13 @@ def from_peft(
     can be trained further, by a `lora` with alpha = r.
 
   Raises:
-    ValueError: it is no LoRA, or tensors are unknown, missing or of wrong
-      shapes; lists all of them.
+    ValueError: it is no LoRA, there is no tensor, or tensors are unknown,
+      missing or of wrong shapes; lists all of them.
   """
-  if config["peft_type"] != "LORA":
-    raise ValueError(f"peft_type={config['peft_type']!r} is not 'LORA'")
+  if config.get("peft_type") != "LORA":
+    raise ValueError(f"peft_type={config.get('peft_type')!r} is not 'LORA'")
+  if not tensors:
+    raise ValueError("tensors={} has no change to read")
   names = {m: path for path in modules for m in _listed(modules[path])}
   found, problems = _sorted_by_module(tensors, names)
   paths = dict.fromkeys(names[module] for module in found)
@@ -133,7 +135,9 @@ def _unstacked(
       raise ValueError(f"{path!r} has no module among {sorted(modules)}")
     names, shape = modules[path], f.left.shape
     alone = isinstance(names, str)
-    if len(shape) != (2 if alone else 3) or not alone and len(names) != shape[0]:
+    if (
+      len(shape) != (2 if alone else 3) or not alone and len(names) != shape[0]
+    ):
       raise ValueError(
         f"{path!r} has left.shape={shape}, not a matrix for each of "
         f"modules={names!r}"

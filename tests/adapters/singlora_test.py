@@ -69,9 +69,7 @@ class SingloraTest(parameterized.TestCase):
     one = singlora.singlora(ANY, 4, ramp=1.0)
     tree = one.init(jax.random.key(0), base)
     cost = lambda params: jnp.sum(jnp.sin(params["kernel"] * jnp.arange(6.0)))
-    of_tree = jax.jit(
-      jax.grad(lambda tree, t: cost(one.merge(base, tree, t)))
-    )
+    of_tree = jax.jit(jax.grad(lambda tree, t: cost(one.merge(base, tree, t))))
     np.testing.assert_array_equal(of_tree(tree, 0)["kernel"], 0)
     g = jax.grad(cost)(one.merge(base, tree, 1))["kernel"]
     a = tree["kernel"]
@@ -110,8 +108,9 @@ class SingloraTest(parameterized.TestCase):
     base = toy.params()
     tree = toy.trained("singlora", base)
     factors = SING.factors(base, tree, toy.NUM_STEPS)
-    config = targets.Config(rank=3, alpha=3.0, ranks=toy.CONFIG.ranks,
-                            alphas=((".*down.*", 2.0),))
+    config = targets.Config(
+      rank=3, alpha=3.0, ranks=toy.CONFIG.ranks, alphas=((".*down.*", 2.0),)
+    )
     pairs = {path: lora.LowRank(*f[:2]) for path, f in factors.items()}
     plain = lora.lora(config)
     fresh = plain.init(jax.random.key(0), base)

@@ -5,6 +5,7 @@ Shapes are square, wide and tall, and one is a stack of two.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from simplex.adapters import adapter, dora, lora, singlora, targets
 
@@ -30,27 +31,23 @@ ADAPTERS["dora"] = dora.dora(ADAPTERS["lora"])
 ADAPTERS["dora of a chain"] = dora.dora(ADAPTERS["chain"])
 
 
-def params(key=None, dtype=jnp.float32):
-  key = jax.random.key(0) if key is None else key
+def params(seed=0, dtype=jnp.float32):
   zeros = jax.tree.map(
     lambda shape: jnp.zeros(shape, dtype),
     {"params": SHAPES},
     is_leaf=lambda x: isinstance(x, tuple),
   )
-  return noisy(zeros, key)
+  return noisy(zeros, seed)
 
 
-def noisy(tree, key):
+def noisy(tree, seed):
   """The tree with a number of order 0.4 added to each entry."""
-  leaves, structure = jax.tree.flatten(tree)
-  keys = jax.random.split(key, len(leaves))
-  return structure.unflatten(
-    x + (0.4 * jax.random.normal(key, x.shape)).astype(x.dtype)
-    for x, key in zip(leaves, keys, strict=True)
-  )
+  rng = np.random.default_rng(seed)
+  noise = lambda x: jnp.asarray(0.4 * rng.normal(size=x.shape), x.dtype)
+  return jax.tree.map(lambda x: x + noise(x), tree)
 
 
 def trained(name, base):
   """What an adapter could be after training: nothing in it is 0."""
   tree = ADAPTERS[name].init(jax.random.key(1), base)
-  return noisy(tree, jax.random.key(2))
+  return noisy(tree, 2)

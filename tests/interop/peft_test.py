@@ -18,7 +18,13 @@ MODULES = {
   "params/down/kernel": "block.down",
   "params/layers/up/kernel": ("layers.0.up", "layers.1.up"),
 }
-LEAVES = [m for path in MODULES for m in peft._listed(MODULES[path])]
+
+
+def listed(names):
+  return [names] if isinstance(names, str) else names
+
+
+LEAVES = [module for names in MODULES.values() for module in listed(names)]
 
 
 def changes(name, base=None):
@@ -33,7 +39,7 @@ def kernels(base):
   return {
     module: flat[path] if isinstance(MODULES[path], str) else flat[path][i]
     for path in MODULES
-    for i, module in enumerate(peft._listed(MODULES[path]))
+    for i, module in enumerate(listed(MODULES[path]))
   }
 
 
@@ -138,6 +144,10 @@ class RefusedTest(parameterized.TestCase):
       self.assertIn(sentence, str(caught.exception))
     self.assertEqual(str(caught.exception).count(";"), 6)
 
+  def test_a_file_without_tensors_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "no change to read"):
+      peft.from_peft({}, {"peft_type": "LORA", "r": 1}, MODULES)
+
   def test_another_method_is_refused(self):
     with self.assertRaisesRegex(ValueError, "peft_type='LOHA' is not 'LORA'"):
       peft.from_peft({}, {"peft_type": "LOHA"}, MODULES)
@@ -147,7 +157,7 @@ class RefusedTest(parameterized.TestCase):
     path, stack = "params/up/kernel", "params/layers/up/kernel"
     for given, modules, message in (
       ({}, MODULES, "no change to write"),
-      (some, {path: "up"}, r"'params/query/kernel' has no module among"),
+      ({path: some[path]}, {stack: "up"}, f"'{path}' has no module among"),
       (factors | {path: some[path]}, MODULES, r"\['block.up'\] without"),
       ({stack: some[stack]}, {stack: ("a",)}, r"each of modules=\('a',\)"),
       ({stack: some[stack]}, {stack: "a"}, "each of modules='a'"),

@@ -43,9 +43,9 @@ def deviation(name, d_in):
   with jax.enable_x64(True):
     a = 0.3 * jax.random.normal(jax.random.key(0), (12, 4), jnp.float64)
     q, _ = jnp.linalg.qr(jax.random.normal(jax.random.key(1), (4, 4)))
-    ends = jax.jit(
-      jax.vmap(lambda a: run(OPTIMIZERS[name](), a, d_in))
-    )(jnp.stack((a, a @ q)))
+    ends = jax.jit(jax.vmap(lambda a: run(OPTIMIZERS[name](), a, d_in)))(
+      jnp.stack((a, a @ q))
+    )
     start = product(a, d_in)
     size = jnp.linalg.norm(ends[0] - start)
     return float(jnp.linalg.norm(ends[0] - ends[1]) / size)
@@ -67,7 +67,10 @@ class RowAdamTest(chex.TestCase):
   def test_one_column_and_vectors_are_those_of_adam(self):
     params = {"column": jnp.ones((3, 1)), "vector": jnp.ones(3)}
     ends = []
-    for tx in (row_adam.scale_by_row_adam(0.8, 0.9), optax.scale_by_adam(0.8, 0.9)):
+    for tx in (
+      row_adam.scale_by_row_adam(0.8, 0.9),
+      optax.scale_by_adam(0.8, 0.9),
+    ):
       state = tx.init(params)
       for scale in (1.0, -3.0, 0.5):
         grads = jax.tree.map(
