@@ -60,7 +60,7 @@ class RotationTest(parameterized.TestCase):
 
   @parameterized.parameters(12, 5)
   def test_it_changes_the_run_of_adamw(self, d_in):
-    self.assertGreater(deviation("adamw", d_in), 0.02)
+    self.assertGreater(deviation("adamw", d_in), 0.1)
 
 
 class RowAdamTest(chex.TestCase):
