@@ -89,12 +89,12 @@ def of_matrices(
     }
 
   def factors_of_all(base, adapter, step):
-    kernels = paths.pick(base, adapter)
-    found = {p: factors(leaf, kernels[p], step) for p, leaf in adapter.items()}
-    return {
-      path: f._replace(right=targets.gain(config, path) * f.right)
-      for path, f in found.items()
-    }
+    found = {}
+    for path, kernel in paths.pick(base, adapter).items():
+      f = factors(adapter[path], kernel, step)
+      chex.assert_axis_dimension(f.left, -1, targets.rank(config, path))
+      found[path] = f._replace(right=targets.gain(config, path) * f.right)
+    return found
 
   return make(init_all, factors_of_all)
 

@@ -172,6 +172,12 @@ class MergeTest(parameterized.TestCase):
     with self.assertRaises(AssertionError):
       one.merge(other, tree, STEP)
 
+  def test_an_adapter_of_another_rank_is_refused(self):
+    base = toy.params()
+    tree = lora.lora(targets.Config(rank=5)).init(jax.random.key(0), base)
+    with self.assertRaisesRegex(AssertionError, "5"):
+      toy.ADAPTERS["lora"].merge(base, tree, STEP)
+
 
 class TrainingTest(parameterized.TestCase):
   @parameterized.parameters(*EVERY)

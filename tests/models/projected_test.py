@@ -60,6 +60,31 @@ class ProjectedTest(parameterized.TestCase):
     (_, logits_BTV), _ = two(tree)
     self.assertGreater(jnp.abs(logits_BTV - plain).max(), 0.01)
 
+  def test_a_change_can_bring_a_key_for_dropout_to_every_layer(self):
+    model = MODELS["scanned"]()
+    base = jax.jit(model.init)(jax.random.key(0), TOKENS_BT)
+    tree = TUNED.init(jax.random.key(1), base)
+    path = "params/layers/layer_0/feed_forward/up/kernel"
+    factors = TUNED.factors(base, tree, 10)[path]
+
+    def project(x, kernel, change):
+      f, key = change
+      return adapter.project(x, kernel, f, dropout=0.5, key=key)
+
+    @jax.jit
+    def logits(key):
+      return projected.apply(
+        model,
+        base,
+        TOKENS_BT,
+        project=project,
+        changes={path: (factors, jax.random.split(key, 3))},
+      )
+
+    one, again, other = map(logits, map(jax.random.key, (0, 0, 1)))
+    chex.assert_trees_all_equal(one, again)
+    self.assertGreater(jnp.abs(one - other).max(), 1e-3)
+
   def test_a_path_of_no_dense_layer_is_an_error(self):
     model = MODELS["biases"]()
     base = jax.jit(model.init)(jax.random.key(0), TOKENS_BT)
