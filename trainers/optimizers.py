@@ -6,6 +6,8 @@ from typing import Literal
 import jax
 import optax
 
+from trainers import row_adam
+
 OPTIMIZERS = {
   "adamw": lambda rate, cfg: optax.adamw(
     rate, b1=cfg.b1, b2=cfg.b2, weight_decay=cfg.weight_decay, mask=_is_matrix
@@ -20,6 +22,11 @@ OPTIMIZERS = {
     weight_decay=cfg.weight_decay,
     weight_decay_mask=_is_matrix,
   ),
+  "row_adam": lambda rate, cfg: optax.chain(
+    row_adam.scale_by_row_adam(cfg.b1, cfg.b2),
+    optax.add_decayed_weights(cfg.weight_decay, _is_matrix),
+    optax.scale_by_learning_rate(rate),
+  ),
   "sgd": lambda rate, cfg: optax.sgd(rate, momentum=cfg.b1),
 }
 
@@ -28,7 +35,7 @@ OPTIMIZERS = {
 class Config:
   """An optimiser, its schedule, and what happens to the gradient before it."""
 
-  name: Literal["adamw", "lion", "muon", "sgd"] = "adamw"
+  name: Literal["adamw", "lion", "muon", "row_adam", "sgd"] = "adamw"
   learning_rate: float = 1e-3  # peak
   schedule: Literal["constant", "cosine", "linear"] = "cosine"
   warmup_steps: int = 0

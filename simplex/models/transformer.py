@@ -147,7 +147,7 @@ class Transformer(nn.Module):
       if len(some):
         scanned = nn.scan(
           Group,
-          variable_axes={"params": 0, "intermediates": 0},
+          variable_axes={"params": 0, "intermediates": 0, "changes": 0},
           split_rngs={"params": True},
           length=len(some) // cfg.mixer_every,
         )(cfg, gated=bool(gated), name=STACKS[gated])

@@ -35,7 +35,7 @@ class OptimizersTest(parameterized.TestCase):
       scaled["dense"]["kernel"], 0.25 * plain["dense"]["kernel"]
     )
 
-  @parameterized.parameters("adamw", "lion", "muon")
+  @parameterized.parameters("adamw", "lion", "muon", "row_adam")
   def test_matrices_alone_decay(self, name):
     params = PARAMS | {"norm": {"scale": jnp.ones((3, 2))}}
     plain = first_update(optimizers.Config(name=name), params)

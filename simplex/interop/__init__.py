@@ -1,0 +1,1 @@
+"""Pure maps between our parameters and other people's tensor names."""
