@@ -9,7 +9,12 @@ import jax
 import numpy as np
 
 from launch import benchmark, conformance, timing, tuning
-from launch.benchmarks import forgetting_attention, simplicial_attention
+from launch.benchmarks import (
+  forgetting_attention,
+  generation,
+  simplicial_attention,
+)
+from simplex.models import transformer
 from tests.launch import command
 
 
@@ -86,6 +91,26 @@ class SimplicialAttentionTest(parameterized.TestCase):
       simplicial_attention.Size(4, 8192, 128, 1, 128, (32, 512))
     )
     self.assertIn("1.4e+14 FLOP are too many for a cpu", row["missing"])
+
+
+class GenerationTest(parameterized.TestCase):
+  def test_both_loops_draw_the_same_and_have_a_row(self):
+    config = transformer.Config(width=8, num_layers=1, num_heads=2)
+    sizes = dict(BATCH=2, PROMPT=3, NEW=4, CONFIG=config)
+    with mock.patch.multiple(generation, **sizes):
+      model = transformer.Transformer(config)
+      prompt_BT = np.array([[1, 2, 3], [4, 5, 6]], np.int32)
+      params = model.init(jax.random.key(0), prompt_BT)
+      outs = [
+        jax.jit(generation.generation(model, loop))(params, prompt_BT)
+        for loop in (generation.cached, generation.uncached)
+      ]
+      rows = generation.run()
+    np.testing.assert_array_equal(*(out.tokens_BT for out in outs))
+    np.testing.assert_allclose(*(out.log_probs_BT for out in outs), atol=1e-5)
+    self.assertEqual(rows[1]["ratio"], 1)
+    for row in rows:
+      self.assertGreater(row["tokens_per_second"], 0)
 
 
 class ForgettingAttentionTest(parameterized.TestCase):
