@@ -74,4 +74,7 @@ def uncached(
     new_BTV = jax.lax.dynamic_slice_in_dim(logits_BSV, seen, T, axis=1)
     return new_BTV, (text_BS, seen + T)
 
-  return extend_fn, (jnp.zeros((B, length), jnp.int32), jnp.zeros((), jnp.int32))
+  return extend_fn, (
+    jnp.zeros((B, length), jnp.int32),
+    jnp.zeros((), jnp.int32),
+  )

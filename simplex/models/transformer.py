@@ -296,9 +296,7 @@ def _stacks(cfg):
   """The layers in each stack of scanned layers that has some."""
   first = _first_gated(cfg)
   parts = range(first), range(first, cfg.num_layers)
-  return {
-    name: part for name, part in zip(STACKS, parts, strict=True) if part
-  }
+  return {name: part for name, part in zip(STACKS, parts, strict=True) if part}
 
 
 def _first_gated(cfg):

@@ -93,7 +93,9 @@ def generate(
     )
     step_key = jax.random.fold_in(key, loop.step)
     token_B = jax.random.categorical(step_key, chances_BV).astype(jnp.int32)
-    loop = _add(loop._replace(caches=caches, memories=memories), logits_BV, token_B)
+    loop = _add(
+      loop._replace(caches=caches, memories=memories), logits_BV, token_B
+    )
     return loop._replace(done_B=loop.done_B | jnp.isin(token_B, stop_N))
 
   return jax.lax.while_loop(
@@ -114,7 +116,7 @@ def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     raise ValueError(f"prompts of {lengths} tokens: each has at least 1")
   padding_B = max(lengths) - np.array(lengths, np.int32)
   rows = [
-    np.pad(np.asarray(prompt, np.int32), (padding, 0))
+    np.pad(np.array(list(prompt), np.int32), (padding, 0))
     for prompt, padding in zip(prompts, padding_B, strict=True)
   ]
   return jnp.asarray(np.stack(rows)), jnp.asarray(padding_B)

@@ -55,7 +55,9 @@ class GenerateTest(parameterized.TestCase):
 
   def test_text_comes_piece_by_piece(self):
     # Of all bytes, those that are one letter each.
-    ascii_only = transforms.stateless(lambda x: x.at[:, 128:].set(-float("inf")))
+    ascii_only = transforms.stateless(
+      lambda x: x.at[:, 128:].set(-float("inf"))
+    )
     written, pieces = self.write(cuts=[ascii_only])
     self.assertLen(written, 24)  # longer than the context of 16
     self.assertEqual([len(x) for x in pieces], [2] + 24 * [1])

@@ -92,7 +92,7 @@ class OverridesTest(parameterized.TestCase):
     leaves = overrides.flatten(Outer()) | {"depth": 3}
     del leaves["model.rate"]
     with self.assertRaisesRegex(
-      ValueError, r"missing fields: ['model.rate'], unknown .*['depth']"
+      ValueError, r"missing fields: \['model.rate'\], unknown .*\['depth'\]"
     ):
       overrides.restore(Outer(), leaves)
 

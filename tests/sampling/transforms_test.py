@@ -69,7 +69,9 @@ class TransformsTest(chex.TestCase):
     cut_BV, _ = transforms.top_k(2).apply(logits_BV, None)
     # 0.4 is more than half of what is left.
     cut_BV, _ = transforms.top_p(0.5).apply(cut_BV, None)
-    self.assertEqual(jnp.isfinite(cut_BV)[0].tolist(), [i == 1 for i in range(5)])
+    self.assertEqual(
+      jnp.isfinite(cut_BV)[0].tolist(), [i == 1 for i in range(5)]
+    )
 
   @parameterized.parameters(
     (transforms.temperature, -1.0, "temperature=-1.0 is not at least 0"),
