@@ -105,14 +105,13 @@ class GenerateTest(parameterized.TestCase):
       writing.load(workdir)
 
   @parameterized.parameters(
-    ("--prompt=", "--prompt is empty"),
-    ("--temperature=-1", "temperature=-1.0 is not at least 0"),
-    ("--top_p=2", r"top_p=2.0 is not in \(0, 1\]"),
+    ("--prompt=", "--prompt is empty: it takes a byte to go on from"),
+    ("--top_p=2", "top_p=2.0 is not in (0, 1]"),
   )
   def test_a_bad_flag_is_explained(self, flag, message):
     result = command.launch(flag, module="launch.generate")
     self.assertNotEqual(result.returncode, 0)
-    self.assertRegex(result.stderr, message)
+    self.assertIn(message, result.stderr)
     self.assertNotIn("Traceback", result.stderr)
 
 
