@@ -12,6 +12,7 @@ To be called under `jit`.
 """
 
 from collections.abc import Callable, Sequence
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -84,24 +85,12 @@ def generate(
   transforms = (logit_transforms.temperature(temperature), *transforms)
   memories = tuple(transform.memory for transform in transforms)
   stop_N = jnp.asarray(stop_tokens, jnp.int32)
-
-  def advance(loop, tokens_BT):
-    logits_BTV, caches = extend_fn(tokens_BT, loop.caches)
-    logits_BV = logits_BTV[:, -1].astype(jnp.float32)
-    chances_BV, memories = _transformed(
-      transforms, logits_BV, tokens_BT, loop.memories
-    )
-    step_key = jax.random.fold_in(key, loop.step)
-    token_B = jax.random.categorical(step_key, chances_BV).astype(jnp.int32)
-    loop = _add(
-      loop._replace(caches=caches, memories=memories), logits_BV, token_B
-    )
-    return loop._replace(done_B=loop.done_B | jnp.isin(token_B, stop_N))
-
+  advance = functools.partial(_advance, extend_fn, transforms, key, stop_N)
+  start = _start(len(prompt_BT), num_tokens, caches, memories)
   return jax.lax.while_loop(
     lambda loop: (loop.step < num_tokens) & ~loop.done_B.all(),
     lambda loop: advance(loop, loop.newest_B1),
-    advance(_start(len(prompt_BT), num_tokens, caches, memories), prompt_BT),
+    advance(start, prompt_BT),
   ).out
 
 
@@ -135,6 +124,20 @@ def _start(B, num_tokens, caches, memories):
     caches=caches,
     memories=memories,
   )
+
+
+def _advance(extend_fn, transforms, key, stop_N, loop, tokens_BT):
+  """Reads what is new, and draws the next token of every text."""
+  logits_BTV, caches = extend_fn(tokens_BT, loop.caches)
+  logits_BV = logits_BTV[:, -1].astype(jnp.float32)
+  chances_BV, memories = _transformed(
+    transforms, logits_BV, tokens_BT, loop.memories
+  )
+  step_key = jax.random.fold_in(key, loop.step)
+  token_B = jax.random.categorical(step_key, chances_BV).astype(jnp.int32)
+  loop = loop._replace(caches=caches, memories=memories)
+  loop = _add(loop, logits_BV, token_B)
+  return loop._replace(done_B=loop.done_B | jnp.isin(token_B, stop_N))
 
 
 def _transformed(transforms, logits_BV, tokens_BT, memories):
