@@ -61,6 +61,26 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Sequence[str]:
   ]
 
 
+def restore(config: Any, leaves: Mapping[str, Any]) -> Any:
+  """The config of the same kind whose flat form, read from JSON, is `leaves`.
+
+  Raises:
+    ValueError: a field is missing or unknown, or a value is not allowed.
+  """
+  fields = flatten(config).keys()
+  missing, unknown = fields - leaves.keys(), leaves.keys() - fields
+  if missing or unknown:
+    raise ValueError(
+      f"missing fields: {sorted(missing)}, unknown fields: {sorted(unknown)}"
+    )
+  return _replace(config, {name: _frozen(x) for name, x in leaves.items()})
+
+
+def _frozen(value: Any) -> Any:
+  """Lists are how JSON writes tuples."""
+  return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 def _no_field(path: str, names: Sequence[str]) -> str:
   inside = [name for name in names if name.startswith(path + ".")]
   if inside:

@@ -6,6 +6,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from simplex.kernels.forgetting_attention import decode
+from simplex.kernels.simplicial_attention import decode as simplicial_decode
 from simplex.types import Array
 
 
@@ -13,12 +14,14 @@ class Cache(NamedTuple):
   """What a mixer keeps of the tokens before; all None is a text that is whole.
 
   Attributes:
-    attention: keys, values and sums of log gates.
-    key_B1GD: the key of the newest token, before it is mixed with others.
-    value_B1GD: its value.
+    attention: what the op keeps, of one kind or another; both know where each
+      text starts, and how long they are.
+    key_B1GD: the key of the newest token, before it is mixed with others; None
+      where none are mixed.
+    value_B1GD: its value, likewise.
   """
 
-  attention: decode.Cache | None = None
+  attention: decode.Cache | simplicial_decode.Cache | None = None
   key_B1GD: Array | None = None
   value_B1GD: Array | None = None
 
@@ -27,7 +30,8 @@ class CachedMixer(nn.Module):
   """A mixer of whole texts, and of the next tokens of one.
 
   A subclass has the fields of attention, and a compact method
-  `_mix(x_BTE, positions_BT, segments_BT, cache) -> (y_BTE, cache)`.
+  `_mix(x_BTE, positions_BT, segments_BT, cache) -> (y_BTE, cache)`. One with
+  two key axes has an `init_cache` of its own.
   """
 
   def __call__(
@@ -52,8 +56,7 @@ class CachedMixer(nn.Module):
       padding_B: how many of the first tokens of each text are padding, for
         prompts of different length; None is 0.
     """
-    D = self.head_width or width // self.num_heads
-    G = self.num_key_heads or self.num_heads
+    G, D = self._key_shape(width)
     attention = decode.init(
       batch_size,
       min((length, *self.windows)),
@@ -65,6 +68,11 @@ class CachedMixer(nn.Module):
     )
     nothing_B1GD = jnp.zeros((batch_size, 1, G, D), self.dtype)
     return Cache(attention, nothing_B1GD, nothing_B1GD)
+
+  def _key_shape(self, width):
+    """Key heads, and the width of a head, G and D."""
+    G = self.num_key_heads or self.num_heads
+    return G, self.head_width or width // self.num_heads
 
   def extend(self, x_BTE: Array, cache: Cache) -> tuple[Array, Cache]:
     """The outputs of the next T tokens, and the cache after them.

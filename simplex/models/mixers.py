@@ -2,7 +2,8 @@
 
 A mixer is a module with plain fields, not a transformer's config:
 `mixer(x_BTE, positions_BT, segments_BT) -> y_BTE`, causal unless
-told otherwise. Those of `cached.CachedMixer` can also go on where a text ended.
+told otherwise. Every one is a `cached.CachedMixer`: it can also go on where a
+text ended.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 
 from simplex import kernels
 from simplex.kernels.forgetting_attention import decode
+from simplex.kernels.simplicial_attention import decode as simplicial_decode
 from simplex.models import cached, forgetting, layers
 from simplex.types import Array
 
@@ -89,7 +91,7 @@ class Softmax(cached.CachedMixer):
     return y_BTHD, None
 
 
-class SimplicialMixer(nn.Module):
+class SimplicialMixer(cached.CachedMixer):
   """2-simplicial attention (Roy et al. 2025, https://arxiv.org/abs/2507.02754).
 
   Positions enter by rotation in the forms that then depend on distances alone:
@@ -137,10 +139,23 @@ class SimplicialMixer(nn.Module):
   init_std: float | None = None
   dtype: str = "float32"
 
+  def init_cache(
+    self,
+    batch_size: int,
+    length: int,
+    width: int,
+    padding_B: Array | None = None,
+  ) -> cached.Cache:
+    """As of every mixer, with a window of each key axis."""
+    w1, w2 = self.windows or (length, length)
+    windows = min(w1, length), min(w2, length)
+    G, D = self._key_shape(width)
+    return cached.Cache(
+      simplicial_decode.init(batch_size, windows, G, D, self.dtype, padding_B)
+    )
+
   @nn.compact
-  def __call__(
-    self, x_BTE: Array, positions_BT: Array, segments_BT: Array | None = None
-  ) -> Array:
+  def _mix(self, x_BTE, positions_BT, segments_BT, cache):
     heads = functools.partial(layers.heads, self, x_BTE)
     num_key_heads = self.num_key_heads or self.num_heads
     q_BTHD = layers.heads(
@@ -156,23 +171,37 @@ class SimplicialMixer(nn.Module):
       k1_BTGD = layers.rotary(k1_BTGD, by_key_1 * positions_BT)
       k2_BTGD = layers.rotary(k2_BTGD, by_key_2 * positions_BT)
     self.sow("intermediates", "query_and_keys", (q_BTHD, k1_BTGD, k2_BTGD))
-    y_BTHD = kernels.simplicial_attention(
-      q_BTHD,
-      k1_BTGD,
-      heads(num_key_heads, "value_1"),
-      k2_BTGD,
-      heads(num_key_heads, "value_2"),
-      windows=self.windows or (None, None),
-      form=self.form,
-      scale=self.scale,
-      causal=self.causal,
-      segments_BS=segments_BT,
-      implementation=self.implementation,
+    y_BTHD, attention = self._attend(
+      (
+        q_BTHD,
+        k1_BTGD,
+        heads(num_key_heads, "value_1"),
+        k2_BTGD,
+        heads(num_key_heads, "value_2"),
+      ),
+      segments_BT,
+      cache.attention,
     )
     if self.normalize_output:
       y_BTHD = self._norm(y_BTHD, "out")
     init_std = 0.0 if self.zero_output else self.init_std
-    return layers.merge(self, y_BTHD, x_BTE.shape[-1], init_std)
+    y_BTE = layers.merge(self, y_BTHD, x_BTE.shape[-1], init_std)
+    return y_BTE, cached.Cache(attention)
+
+  def _attend(self, arrays, segments_BT, cache):
+    shared = dict(
+      form=self.form, scale=self.scale, implementation=self.implementation
+    )
+    if cache is not None:
+      return simplicial_decode.extend(cache, *arrays, **shared)
+    y_BTHD = kernels.simplicial_attention(
+      *arrays,
+      windows=self.windows or (None, None),
+      causal=self.causal,
+      segments_BS=segments_BT,
+      **shared,
+    )
+    return y_BTHD, None
 
   def _norm(self, x_BTHD, name):
     if not self.normalize:

@@ -1,15 +1,17 @@
 """Decoder-only transformer with an exchangeable token mixer."""
 
 import dataclasses
+from typing import Any
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from simplex.models import layers, mixers
+from simplex.models import cached, layers, mixers
 from simplex.types import Array, Params
 
 DTYPES = ("bfloat16", "float16", "float32")
+Caches = dict[str, Any]  # of each layer or stack, by its name in the parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +106,51 @@ class Transformer(nn.Module):
 
   config: Config
 
-  @nn.compact
   def __call__(
     self, tokens_BT: Array, *, active_layers: Array | None = None
   ) -> Array:
+    logits_BTV, _ = self._read(tokens_BT, active_layers, {})
+    return logits_BTV
+
+  def init_cache(
+    self, batch_size: int, length: int, padding_B: Array | None = None
+  ) -> Caches:
+    """The caches of texts that have not begun; they need no parameters.
+
+    Args:
+      batch_size: B.
+      length: how many tokens a later one can see in a layer, at most.
+      padding_B: how many of the first tokens of each text are padding, for
+        prompts of different length; None is 0.
+    """
+    cfg = self.config
+    caches = lambda num_layers: {
+      f"layer_{i}": _mixer(cfg, i).init_cache(
+        batch_size, length, cfg.width, padding_B
+      )
+      for i in range(num_layers)
+    }
+    if not cfg.scan_layers:
+      return caches(cfg.num_layers)
+    group = caches(cfg.mixer_every)
+    stack = lambda n: jax.tree.map(
+      lambda x: jnp.broadcast_to(x, (n, *x.shape)), group
+    )
+    return {
+      name: stack(len(some) // cfg.mixer_every)
+      for name, some in _stacks(cfg).items()
+    }
+
+  def extend(self, tokens_BT: Array, caches: Caches) -> tuple[Array, Caches]:
+    """The logits of the next T tokens, and the caches after them.
+
+    Chunks, one after another, have the logits of `__call__` over the whole,
+    if the caches are as long. The logits of padding mean nothing.
+    """
+    return self._read(tokens_BT, None, caches)
+
+  @nn.compact
+  def _read(self, tokens_BT, active_layers, caches):
     cfg = self.config
     embed = nn.Embed(
       cfg.vocab_size,
@@ -116,12 +159,12 @@ class Transformer(nn.Module):
       embedding_init=nn.initializers.normal(_embedding_std(cfg)),
       name="embed",
     )
-    x_BTE = self._layers(embed(tokens_BT), active_layers)
+    x_BTE, caches = self._layers(embed(tokens_BT), active_layers, caches)
     x_BTE = nn.RMSNorm(dtype=cfg.dtype, name="norm")(x_BTE)
     self.sow("intermediates", "hidden", x_BTE)
     if cfg.tie_embeddings:
       scale = 1 if cfg.mup_base_width is None else 1 / cfg.width
-      return embed.attend(x_BTE * scale).astype(jnp.float32)
+      return embed.attend(x_BTE * scale).astype(jnp.float32), caches
     head = nn.Dense(
       cfg.vocab_size,
       use_bias=False,
@@ -129,30 +172,30 @@ class Transformer(nn.Module):
       kernel_init=nn.initializers.normal(_head_std(cfg)),
       name="head",
     )
-    return head(x_BTE).astype(jnp.float32)
+    return head(x_BTE).astype(jnp.float32), caches
 
-  def _layers(self, x_BTE, active_layers):
+  def _layers(self, x_BTE, active_layers, caches):
     cfg = self.config
-    first_gated = _first_gated(cfg)
-    indices_L = jnp.arange(cfg.num_layers)
     on_L = jnp.ones(cfg.num_layers, bool)
     if active_layers is not None:
-      on_L = indices_L < active_layers
+      on_L = jnp.arange(cfg.num_layers) < active_layers
+    after = {}
     if not cfg.scan_layers:
       for i in range(cfg.num_layers):
-        layer = Layer(cfg, _mixer(cfg, i), i >= first_gated, name=f"layer_{i}")
-        x_BTE = layer(x_BTE, on_L[i])
-      return x_BTE
-    for gated, some in enumerate((on_L[:first_gated], on_L[first_gated:])):
-      if len(some):
-        scanned = nn.scan(
-          Group,
-          variable_axes={"params": 0, "intermediates": 0, "changes": 0},
-          split_rngs={"params": True},
-          length=len(some) // cfg.mixer_every,
-        )(cfg, gated=bool(gated), name=STACKS[gated])
-        x_BTE, _ = scanned(x_BTE, some.reshape(-1, cfg.mixer_every))
-    return x_BTE
+        name, gated = f"layer_{i}", i >= _first_gated(cfg)
+        layer = Layer(cfg, _mixer(cfg, i), gated, name=name)
+        x_BTE, after[name] = layer(x_BTE, on_L[i], caches.get(name))
+      return x_BTE, after
+    for name, some in _stacks(cfg).items():
+      on = on_L[some.start : some.stop].reshape(-1, cfg.mixer_every)
+      scanned = nn.scan(
+        Group,
+        variable_axes={"params": 0, "intermediates": 0, "changes": 0},
+        split_rngs={"params": True},
+        length=len(on),
+      )(cfg, gated=name == STACKS[1], name=name)
+      x_BTE, after[name] = scanned(x_BTE, on, caches.get(name, {}))
+    return x_BTE, after
 
 
 class Group(nn.Module):
@@ -162,12 +205,15 @@ class Group(nn.Module):
   gated: bool
 
   @nn.compact
-  def __call__(self, x_BTE: Array, on: Array) -> tuple[Array, None]:
+  def __call__(
+    self, x_BTE: Array, on: Array, caches: Caches
+  ) -> tuple[Array, Caches]:
+    after = {}
     for i in range(self.config.mixer_every):
-      mixer = _mixer(self.config, i)
-      layer = Layer(self.config, mixer, self.gated, name=f"layer_{i}")
-      x_BTE = layer(x_BTE, on[i])
-    return x_BTE, None
+      name, mixer = f"layer_{i}", _mixer(self.config, i)
+      layer = Layer(self.config, mixer, self.gated, name=name)
+      x_BTE, after[name] = layer(x_BTE, on[i], caches.get(name))
+    return x_BTE, after
 
 
 class Layer(nn.Module):
@@ -178,10 +224,11 @@ class Layer(nn.Module):
   gated: bool
 
   @nn.compact
-  def __call__(self, x_BTE: Array, on: Array) -> Array:
+  def __call__(
+    self, x_BTE: Array, on: Array, cache: cached.Cache | None
+  ) -> tuple[Array, cached.Cache | None]:
     cfg = self.config
     norm = lambda name: nn.RMSNorm(dtype=cfg.dtype, name=name)
-    mixer = self.mixer
     feed_forward = layers.FeedForward(
       cfg.feed_forward_width or 4 * cfg.width,
       activation=cfg.feed_forward,
@@ -189,15 +236,21 @@ class Layer(nn.Module):
       dtype=cfg.dtype,
       name="feed_forward",
     )
-    positions_BT = jnp.arange(x_BTE.shape[1])[None]
-    y_BTE = x_BTE + mixer(norm("mixer_norm")(x_BTE), positions_BT)
+    mixed_BTE, cache = self._mix(norm("mixer_norm")(x_BTE), cache)
+    y_BTE = x_BTE + mixed_BTE
     y_BTE += feed_forward(norm("feed_forward_norm")(y_BTE))
     if not self.gated:
-      return y_BTE
+      return y_BTE, cache
     gate = self.param("gate", nn.initializers.zeros, ())
     # What the layer adds, not its output: without norms after the residual
     # sums, x + gate * output would count x twice.
-    return x_BTE + (gate * on).astype(x_BTE.dtype) * (y_BTE - x_BTE)
+    return x_BTE + (gate * on).astype(x_BTE.dtype) * (y_BTE - x_BTE), cache
+
+  def _mix(self, x_BTE, cache):
+    """Without a cache, the text is whole."""
+    if cache is not None:
+      return self.mixer.extend(x_BTE, cache)
+    return self.mixer(x_BTE, jnp.arange(x_BTE.shape[1])[None]), None
 
 
 STACKS = ("layers", "gated_layers")
@@ -211,11 +264,9 @@ def stack_layers(params: Params, config: Config) -> Params:
     {f"layer_{i}": params.pop(f"layer_{first + i}") for i in range(n)}
     for first in range(0, config.num_layers, n)
   ]
-  first_gated = _first_gated(config) // n
-  parts = (groups[:first_gated], groups[first_gated:])
-  for name, part in zip(STACKS, parts, strict=True):
-    if part:
-      params[name] = jax.tree.map(lambda *xs: jnp.stack(xs), *part)
+  for name, some in _stacks(config).items():
+    part = groups[some.start // n : some.stop // n]
+    params[name] = jax.tree.map(lambda *xs: jnp.stack(xs), *part)
   return {"params": params}
 
 
@@ -239,6 +290,13 @@ def _mixer(cfg, layer):
     rotary_base=cfg.rotary_base,
     **shared,
   )
+
+
+def _stacks(cfg):
+  """The layers in each stack of scanned layers that has some."""
+  first = _first_gated(cfg)
+  parts = range(first), range(first, cfg.num_layers)
+  return {name: part for name, part in zip(STACKS, parts, strict=True) if part}
 
 
 def _first_gated(cfg):

@@ -12,10 +12,10 @@ from tests.kernels import simplicial_attention_test as op_test
 WINDOWS = (3, 7)
 
 
-def decoded(inputs, chunks, windows=WINDOWS, **settings):
+def decoded(inputs, chunks, windows=WINDOWS, padding_B=None, **settings):
   """The outputs of a text that comes in chunks, and the last cache."""
   B, _, G, D = inputs[1].shape
-  cache = decode.init(B, windows, G, D, inputs[1].dtype)
+  cache = decode.init(B, windows, G, D, inputs[1].dtype, padding_B)
   extend = jax.jit(lambda cache, *xs: decode.extend(cache, *xs, **settings))
   outs, start = [], 0
   for T in chunks:
@@ -42,6 +42,18 @@ class DecodeTest(chex.TestCase):
     whole = kernels.simplicial_attention(*inputs, windows=windows, **settings)
     chex.assert_trees_all_close(out, whole, atol=1e-5)
     self.assertEqual(int(cache.length), 13)
+
+  def test_padding_before_texts_of_different_length_is_not_seen(self):
+    inputs = op_test.random_inputs()
+    padding_B = jnp.array([4, 0])
+    out, _ = decoded(inputs, (6, 1, 6), padding_B=padding_B)
+    segments_BS = jnp.where(jnp.arange(13) < padding_B[:, None], -1, 0)
+    whole = kernels.simplicial_attention(
+      *inputs, windows=WINDOWS, segments_BS=segments_BS
+    )
+    chex.assert_trees_all_close(out[0, 4:], whole[0, 4:], atol=1e-5)
+    chex.assert_trees_all_close(out[1], whole[1], atol=1e-5)
+    self.assertEqual(jnp.abs(out[0, :4]).max(), 0)
 
   def test_the_cache_does_not_grow(self):
     inputs = op_test.random_inputs()

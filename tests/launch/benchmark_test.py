@@ -9,7 +9,12 @@ import jax
 import numpy as np
 
 from launch import benchmark, conformance, timing, tuning
-from launch.benchmarks import forgetting_attention, simplicial_attention
+from launch.benchmarks import (
+  forgetting_attention,
+  generation,
+  simplicial_attention,
+)
+from simplex.models import transformer
 from tests.launch import command
 
 
@@ -86,6 +91,28 @@ class SimplicialAttentionTest(parameterized.TestCase):
       simplicial_attention.Size(4, 8192, 128, 1, 128, (32, 512))
     )
     self.assertIn("1.4e+14 FLOP are too many for a cpu", row["missing"])
+
+
+class GenerationTest(parameterized.TestCase):
+  def test_both_loops_draw_the_same_and_have_a_row(self):
+    outs = []
+
+    def medians(fns, rounds):
+      del rounds
+      outs.extend(fn() for fn in fns.values())
+      return {"cached": 0.5, "uncached": 4.0}
+
+    config = transformer.Config(width=8, num_layers=1, num_heads=2)
+    sizes = dict(BATCH=2, PROMPT=3, NEW=4, CONFIG=config)
+    with (
+      mock.patch.multiple(generation, **sizes),
+      mock.patch.object(timing, "medians", medians),
+    ):
+      rows = generation.run()
+    self.assertEqual([row["tokens_per_second"] for row in rows], [16, 2])
+    self.assertEqual([row["ratio"] for row in rows], [8, 1])
+    np.testing.assert_array_equal(*(out.tokens_BT for out in outs))
+    np.testing.assert_allclose(*(out.log_probs_BT for out in outs), atol=1e-5)
 
 
 class ForgettingAttentionTest(parameterized.TestCase):

@@ -1,6 +1,7 @@
 """Tests for launch/overrides.py."""
 
 import dataclasses
+import json
 from typing import Literal
 
 from absl.testing import absltest, parameterized
@@ -81,6 +82,19 @@ class OverridesTest(parameterized.TestCase):
   def test_a_bad_override_is_explained(self, override, message):
     with self.assertRaisesRegex(ValueError, f"^--set={override}: .*{message}"):
       overrides.apply(Outer(), [override])
+
+  def test_a_config_is_restored_from_its_json(self):
+    config = Outer(Inner(rate=0.25), sizes=(3,), limit=None, fast=True)
+    leaves = json.loads(json.dumps(overrides.flatten(config)))
+    self.assertEqual(overrides.restore(Outer(), leaves), config)
+
+  def test_another_config_is_not_restored(self):
+    leaves = overrides.flatten(Outer()) | {"depth": 3}
+    del leaves["model.rate"]
+    with self.assertRaisesRegex(
+      ValueError, r"missing fields: \['model.rate'\], unknown .*\['depth'\]"
+    ):
+      overrides.restore(Outer(), leaves)
 
   def test_difference_names_both_sides(self):
     lines = overrides.difference({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4})

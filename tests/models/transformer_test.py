@@ -1,6 +1,7 @@
 """Tests for simplex/models/transformer.py."""
 
 import dataclasses
+import functools
 
 from absl.testing import absltest, parameterized
 import chex
@@ -59,6 +60,36 @@ class TransformerTest(chex.TestCase):
         scanned.apply(stacked, tokens_BT, active_layers=active),
         atol=1e-5,
       )
+
+  @parameterized.parameters(
+    *(dict(mixer=mixer, num_layers=1) for mixer in transformer.mixers.MIXERS),
+    dict(gated_from=1, tie_embeddings=True, mup_base_width=4),
+    dict(scan_layers=True, gated_from=1, windows=(3,)),
+    dict(
+      num_layers=4,
+      num_key_heads=1,
+      mixer="simplicial",
+      mixer_every=2,
+      windows=(2, 3),
+      scan_layers=True,
+      gated_from=2,
+    ),
+  )
+  def test_texts_in_chunks_have_the_logits_of_the_whole(self, **changes):
+    model, params, tokens_BT = made(**changes)
+    params = open_gates(params)
+    # Texts of 7 and 4 tokens; the second has 3 of padding before or after.
+    padded_BT = tokens_BT.at[1].set(jnp.roll(tokens_BT[1], 3))
+    whole = jax.jit(model.apply)(params, tokens_BT)
+    extend = jax.jit(functools.partial(model.apply, method="extend"))
+    caches = model.init_cache(2, 7, jnp.array([0, 3]))
+    logits = []
+    for start, end in ((0, 5), (5, 6), (6, 7)):
+      chunk_BTV, caches = extend(params, padded_BT[:, start:end], caches)
+      logits.append(chunk_BTV)
+    logits = jnp.hstack(logits)
+    chex.assert_trees_all_close(logits[0], whole[0], atol=1e-5)
+    chex.assert_trees_all_close(logits[1, 3:], whole[1, :4], atol=1e-5)
 
   def test_every_nth_layer_has_the_mixer(self):
     _, params, _ = made(num_layers=4, mixer="simplicial", mixer_every=2)

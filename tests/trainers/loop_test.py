@@ -17,6 +17,7 @@ from trainers.step import init_state
 
 CONFIG = loop.Config(num_steps=6, log_every=1, eval_every=3, save_every=2)
 TX = optax.adam(0.1)
+KEY = jax.random.key(0)
 
 
 class LoopTest(chex.TestCase):
@@ -128,6 +129,20 @@ class LoopTest(chex.TestCase):
       ValueError, "(?s)no checkpoint in .* start over"
     ):
       self.fit()
+
+  def test_a_checkpoint_is_loaded_and_nothing_on_the_disk_changes(self):
+    problem = toy.problem()
+    shapes = jax.eval_shape(lambda key: init_state(problem, TX, key), KEY)
+    load = lambda: checkpoints.load(self.workdir, shapes)
+    with self.assertRaisesRegex(ValueError, "no checkpoint in .*checkpoints$"):
+      load()
+    self.assertEqual(os.listdir(self.workdir), [])
+    state = self.fit()
+    chex.assert_trees_all_equal(load(), state)
+    self.assertLen(load().params["w"].devices(), 1)
+    self.damage(6)
+    self.assertEqual(load().step, 4)
+    self.assertIn("6", os.listdir(f"{self.workdir}/checkpoints"))
 
   def test_devices_do_not_change_the_numbers(self):
     problem, key = toy.problem(), jax.random.key(0)

@@ -127,27 +127,29 @@ def extend(
   high_BHT, low_BHT = _sums(cache, log_f_BTH)
   at_T = cache.length + jnp.arange(T)
   scale = D**-0.5 if scale is None else scale
-  q_BTGhD = q_BTHD.reshape(B, T, G, H // G, D)
-  logits = lambda *keys: _logits(
-    cache, scale, (q_BTGhD, high_BHT, low_BHT, at_T), keys
+  queries = (
+    q_BTHD.reshape(B, T, G, H // G, D),
+    high_BHT,
+    low_BHT,
+    at_T,
   )
-  old_BGhTS = logits(cache.k, cache.high, cache.low, _held(cache))
-  new_BGhTT = logits(k_BTGD, high_BHT, low_BHT, at_T)
-  probs = _softmax(jnp.concatenate([old_BGhTS, new_BGhTT], axis=-1))
-  out_BTGhD = _values(probs[..., :S], cache.v) + _values(probs[..., S:], v_BTGD)
-  out_BTHD = out_BTGhD.reshape(q_BTHD.shape).astype(q_BTHD.dtype)
-  kept = min(S, T)
-  slots = at_T[T - kept :] % S
-  write = lambda ring, new: ring.at[:, slots].set(new[:, T - kept :])
-  write_sums = lambda ring, new: ring.at[..., slots].set(new[..., T - kept :])
-  return out_BTHD, Cache(
-    write(cache.k, k_BTGD),
-    write(cache.v, v_BTGD),
-    write_sums(cache.high, high_BHT),
-    write_sums(cache.low, low_BHT),
-    cache.start,
-    cache.length + T,
+  new = (k_BTGD, v_BTGD, high_BHT, low_BHT)
+  after = _write(cache, new)
+  # A token sees the ring with itself in it: read once it is written, XLA writes
+  # it in place. A longer chunk also sees what it overwrites.
+  parts = [(*after[:4], _held(after))]
+  if T > 1:
+    parts = [(*cache[:4], _held(cache)), (*new, at_T)]
+  logits = [
+    _logits(cache, scale, queries, (k, high, low, at))
+    for k, _, high, low, at in parts
+  ]
+  probs = _softmax(jnp.concatenate(logits, axis=-1))
+  probs = jnp.split(probs, [S] * (len(parts) - 1), axis=-1)
+  out_BTGhD = sum(
+    _values(p, part[1]) for p, part in zip(probs, parts, strict=True)
   )
+  return out_BTGhD.reshape(q_BTHD.shape).astype(q_BTHD.dtype), after
 
 
 def live(cache: Cache, bound_BH: Array, *, max_length: int) -> Array:
@@ -203,6 +205,24 @@ def resize(cache: Cache, slots: int) -> Cache:
     low=move(cache.low, 2),
     # Of tokens that are gone, a slot added later knows nothing.
     start=jnp.maximum(cache.start, cache.length - kept),
+  )
+
+
+def _write(cache, new):
+  """The cache with those of the new keys, values and sums that fit into it."""
+  S, T = cache.k.shape[1], new[0].shape[1]
+  kept = min(S, T)
+  slots = (cache.length + jnp.arange(T - kept, T)) % S
+  write = lambda ring, x: ring.at[:, slots].set(x[:, T - kept :])
+  write_sums = lambda ring, x: ring.at[..., slots].set(x[..., T - kept :])
+  k, v, high, low = new
+  return Cache(
+    write(cache.k, k),
+    write(cache.v, v),
+    write_sums(cache.high, high),
+    write_sums(cache.low, low),
+    cache.start,
+    cache.length + T,
   )
 
 

@@ -5,7 +5,7 @@ of w1 and w2 keys and values, whatever the length of the text: token n is in
 slot n mod w.
 
     cache = decode.init(batch_size, (32, 512), num_key_heads, width)
-    out_BTHD, cache = decode.extend(cache, q, k1, v1, k2, v2)   # the prompt
+    out_BTHD, cache = decode.extend(cache, q, k1, v1, k2, v2)   # the prompts
     out_B1HD, cache = decode.extend(cache, q, k1, v1, k2, v2)   # a token
 """
 
@@ -26,13 +26,15 @@ class Cache(NamedTuple):
     v1: the first values.
     k2: `[B, w2, G, D]`, as are the values v2.
     v2: the second values.
-    length: how many tokens have been seen, a scalar.
+    start: the first token of each text that can be seen, `[B]`.
+    length: how many tokens have been seen, padding too, a scalar.
   """
 
   k1: Array
   v1: Array
   k2: Array
   v2: Array
+  start: Array
   length: Array
 
 
@@ -42,6 +44,7 @@ def init(
   num_key_heads: int,
   width: int,
   dtype: str = "float32",
+  padding_B: Array | None = None,
 ) -> Cache:
   """A cache that has seen nothing.
 
@@ -51,6 +54,8 @@ def init(
     num_key_heads: G.
     width: D, of a head.
     dtype: of keys and values.
+    padding_B: how many of the first tokens of each text are padding, for texts
+      of different length; None is 0.
 
   Raises:
     ValueError: a window is not at least 1.
@@ -58,8 +63,12 @@ def init(
   if len(windows) != 2 or min(windows) < 1:
     raise ValueError(f"{windows=} are not two of at least 1")
   ring = lambda w: jnp.zeros((batch_size, w, num_key_heads, width), dtype)
+  if padding_B is None:
+    padding_B = jnp.zeros(batch_size, jnp.int32)
+  checks.check_shapes((batch_size,), padding_B=padding_B)
   w1, w2 = windows
-  return Cache(ring(w1), ring(w1), ring(w2), ring(w2), jnp.zeros((), jnp.int32))
+  rings = ring(w1), ring(w1), ring(w2), ring(w2)
+  return Cache(*rings, padding_B, jnp.zeros((), jnp.int32))
 
 
 def extend(
@@ -91,7 +100,7 @@ def extend(
     implementation: None takes the best that runs.
 
   Returns:
-    The mixed values, `[B, T, H, D]`, and the next cache.
+    The mixed values, `[B, T, H, D]`, 0 for padding, and the next cache.
 
   Raises:
     ValueError: a shape or a dtype is not that of the cache.
@@ -111,19 +120,18 @@ def extend(
   forms.check(form)
   pairs = list(zip(cache[:4], new, strict=True))
   keys = [_in_order(*pair, cache.length) for pair in pairs]
-  ones_BT = jnp.ones((B, T), jnp.int32)
   out_BTHD, _ = api.attend(
     q_BTHD,
     *keys,
-    ones_BT,
-    *(jnp.tile(_is_filled(w, T, cache.length), (B, 1)) for w in (w1, w2)),
+    jnp.where(_is_text(cache, 0, T), 1, -1),  # padding sees nothing
+    *(_is_text(cache, w - 1, T).astype(jnp.int32) for w in (w1, w2)),
     spans=((w1 - 1, 0), (w2 - 1, 0)),
     form=form,
     scale=scale,
     implementation=implementation,
   )
   rings = (_write(*pair, cache.length) for pair in pairs)
-  return out_BTHD, Cache(*rings, cache.length + T)
+  return out_BTHD, Cache(*rings, cache.start, cache.length + T)
 
 
 def _in_order(ring_BwGD, new_BTGD, length):
@@ -133,9 +141,10 @@ def _in_order(ring_BwGD, new_BTGD, length):
   return jnp.concatenate([old, new_BTGD], axis=1)
 
 
-def _is_filled(w, T, length):
-  """1 where `_in_order` has a key, 0 before the first token."""
-  return (length - (w - 1) + jnp.arange(w - 1 + T) >= 0).astype(jnp.int32)
+def _is_text(cache, before, T):
+  """Whether the last tokens and the next T are there, and no padding."""
+  at_S = cache.length - before + jnp.arange(before + T)
+  return at_S >= cache.start[:, None]
 
 
 def _write(ring_BwGD, new_BTGD, length):
