@@ -189,6 +189,7 @@ def _published(width, num_layers, ffn, tokens, rate=2e-3) -> Config:
   num_steps = round(tokens / (context * batch_size))
   return Config(
     data=texts.Config(max_bytes=20_000_000_000),
+    corpus="code",
     model=transformer.Config(
       width=width,
       num_layers=num_layers,
@@ -295,7 +296,7 @@ def run(config: Config, workdir: str) -> Report:
 
 
 def _parts(config: Config) -> text.Parts:
-  kinds = texts.load(config.data, config.eval_context + 1)
+  kinds = texts.load(config.data, shortest=2)
   if config.corpus not in kinds:
     raise app.UsageError(
       f"corpus={config.corpus!r} is not one of {sorted(kinds)}; "
