@@ -9,6 +9,14 @@ python -m launch.run --experiment=forgetting_transformer \
     --set=data.paths=my_texts/ --set=corpus=my_texts --workdir=runs/mine
 python -m launch.run --experiment=forgetting_transformer --preset=paper
 
+Default: 12 minutes on two CPU cores. Expected, in bits per byte: FoX 0.082
+[0.024, 0.139] below RoPE, FoX (Pro) 0.067 [0.032, 0.102] below FoX; contexts 8
+times as long as in training cost FoX nothing and RoPE 2.6; NoPE and Pro without
+its gate are 0.8 to 0.9 behind. Gates forget within a few bytes, so that 77 % of
+the blocks of 64 can be left out. Two things do not hold at this size: FoX is
+not surely below fixed gates (0.023 [-0.013, 0.060]), and the Pro block is 0.076
+better without its output norm.
+
 Departures from the paper at the default size: bytes instead of tokens, one
 learning rate for all arms, 128 bytes at a time.
 """
@@ -162,8 +170,9 @@ def tiny() -> Config:
 def paper() -> Config:
   """The paper's 125M parameters and 2.7 B tokens, of bytes.
 
-  The published text, LongCrawl64, is no longer where it was: name a folder by
-  `--set=data.paths=...` and `--set=corpus=...`.
+  The published text, LongCrawl64, is no longer where it was. The code of
+  Python's library stands in for it; `--set=data.paths=...` and
+  `--set=corpus=...` name a folder instead.
   """
   return _published(width=768, num_layers=12, ffn=(2048, 1792), tokens=2.68e9)
 
