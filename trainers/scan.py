@@ -1,7 +1,6 @@
 """A whole training run inside one compiled scan, and many such runs at once."""
 
-from collections.abc import Callable, Iterable
-from concurrent import futures
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -94,20 +93,3 @@ def sweep(run: Callable[[Any], Any], settings: Any, *, at_once: int = 1) -> Any:
   )
   results = jax.jit(many)(jax.tree.map(lambda x: x[order], settings))
   return jax.tree.map(lambda x: np.asarray(x)[:count], results)
-
-
-def overlap(run: Callable[[Any], Any], settings: Iterable[Any]) -> list[Any]:
-  """Calls `run` for each setting; one compiles while another is trained.
-
-  Compiling keeps one core busy, and each setting of another shape has to be
-  compiled: two threads spare most of that time.
-
-  Args:
-    run: such as a function of an arm's name that calls `sweep`.
-    settings: of any kind.
-
-  Returns:
-    The results, in the order of the settings.
-  """
-  with futures.ThreadPoolExecutor(2) as pool:
-    return list(pool.map(run, settings))

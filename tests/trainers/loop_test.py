@@ -7,7 +7,6 @@ import signal
 from absl.testing import absltest, parameterized
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -68,18 +67,6 @@ class LoopTest(chex.TestCase):
     expected_NT = np.stack([run(key) for key in keys])
     np.testing.assert_allclose(losses_NT, expected_NT, rtol=1e-5)
     self.assertGreater(np.ptp(losses_NT[:, 0]), 0)
-
-  def test_sweeps_that_overlap_keep_their_order_and_their_errors(self):
-    lengths = (1, 2, 3)
-    of_length = lambda n: scan.sweep(lambda x: x * jnp.ones(n), np.arange(4.0))
-    for n, found in zip(lengths, scan.overlap(of_length, lengths), strict=True):
-      np.testing.assert_array_equal(found, np.arange(4.0)[:, None] * np.ones(n))
-
-    def broken(n):
-      raise ValueError(f"{n} is broken")
-
-    with self.assertRaisesRegex(ValueError, "1 is broken"):
-      scan.overlap(broken, lengths)
 
   def test_scan_refuses_a_period_that_does_not_divide(self):
     with self.assertRaisesRegex(ValueError, "eval_every=4 does not divide"):
