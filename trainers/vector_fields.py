@@ -50,17 +50,7 @@ def vector_field(
   x_X, y_Y = np.asarray(x_X, float), np.asarray(y_Y, float)
   basin_YX, field_YX2 = np.asarray(basin_YX, int), np.asarray(field_YX2, float)
   stars_K2 = np.asarray(attractors_K2, float).reshape(-1, 2)
-  grid = (len(y_Y), len(x_X))
-  if basin_YX.shape != grid or field_YX2.shape != (*grid, 2):
-    raise ValueError(
-      f"figure {title!r} has basins of shape {basin_YX.shape} and a field of "
-      f"shape {field_YX2.shape}; its grid needs {grid} and {(*grid, 2)}"
-    )
-  if basin_YX.max(initial=-1) >= len(stars_K2):
-    raise ValueError(
-      f"figure {title!r} has basin {basin_YX.max()} and {len(stars_K2)} "
-      "attractors"
-    )
+  _check(title, (len(y_Y), len(x_X)), basin_YX, field_YX2, len(stars_K2))
   curves = {"basin": Series(np.arange(basin_YX.size), basin_YX.ravel())}
   if len(stars_K2):
     curves["attractors"] = Series(*stars_K2.T)
@@ -71,11 +61,7 @@ def vector_field(
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     _basins(axes, x_X, y_Y, basin_YX)
     _arrows(axes, x_X, y_Y, field_YX2)
-    if dots_N2 is not None:
-      look = {"s": 5, "color": "#24292f", "alpha": 0.45, "lw": 0}
-      axes.scatter(*np.asarray(dots_N2).T, **look, label=dots_label, zorder=3)
-    look = {"marker": "*", "s": 150, "color": "white", "edgecolor": "black"}
-    axes.scatter(*stars_K2.T, **look, label="attractors", zorder=4)
+    _points(axes, stars_K2, dots_N2, dots_label)
     axes.set_xlim(x_X[0], x_X[-1])
     axes.set_ylim(y_Y[0], y_Y[-1])
     axes.grid(visible=False)
@@ -85,6 +71,19 @@ def vector_field(
 
   about = f"Basins of {len(stars_K2)} attractors in the plane"
   return figures.picture(title, caption, curves, about, 5.4, draw)
+
+
+def _check(title, grid, basin_YX, field_YX2, num_attractors):
+  if basin_YX.shape != grid or field_YX2.shape != (*grid, 2):
+    raise ValueError(
+      f"figure {title!r} has basins of shape {basin_YX.shape} and a field of "
+      f"shape {field_YX2.shape}; its grid needs {grid} and {(*grid, 2)}"
+    )
+  if basin_YX.max(initial=-1) >= num_attractors:
+    raise ValueError(
+      f"figure {title!r} has basin {basin_YX.max()} and {num_attractors} "
+      "attractors"
+    )
 
 
 def _basins(axes, x_X, y_Y, basin_YX):
@@ -115,3 +114,11 @@ def _arrows(axes, x_X, y_Y, field_YX2):
   look = {"color": "#4b5563", "width": 0.0022, "scale": 34, "pivot": "mid"}
   u_YX, v_YX = some_YX2[..., 0], some_YX2[..., 1]
   axes.quiver(x_X[columns], y_Y[rows], u_YX, v_YX, **look, zorder=2)
+
+
+def _points(axes, stars_K2, dots_N2, dots_label):
+  if dots_N2 is not None:
+    look = {"s": 5, "color": "#24292f", "alpha": 0.45, "lw": 0}
+    axes.scatter(*np.asarray(dots_N2).T, **look, label=dots_label, zorder=3)
+  look = {"marker": "*", "s": 150, "color": "white", "edgecolor": "black"}
+  axes.scatter(*stars_K2.T, **look, label="attractors", zorder=4)

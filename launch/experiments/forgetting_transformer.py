@@ -27,15 +27,13 @@ import os
 
 from absl import app
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from launch import texts
 from launch.findings import forgetting_transformer as findings
-from launch.studies import forget_gates
+from launch.studies import byte_models, forget_gates
 from simplex.analysis import compression
 from simplex.data import text
-from simplex.losses import tokens
 from simplex.models import forgetting, transformer
 from simplex.types import Params, Source
 from trainers import loop, optimizers, progress, scan
@@ -243,19 +241,11 @@ def problem(
     arm: a key of `ARMS`.
     source: of the batches; None is the text that `config` names.
   """
-  net = transformer.Transformer(model(config, arm))
   if source is None:
     source = text.source(
       _parts(config).train, config.batch_size, config.context
     )
-
-  def loss(params, batch, *, key=None, step=None):
-    del key, step
-    logits_BTV = net.apply(params, batch["tokens"])
-    return tokens.next_token(logits_BTV, batch["targets"])
-
-  init = lambda key: net.init(key, jnp.zeros((1, 1), jnp.int32))
-  return Problem(init, loss, source, {})
+  return byte_models.problem(model(config, arm), source)
 
 
 def run(config: Config, workdir: str) -> Report:

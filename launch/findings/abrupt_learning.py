@@ -29,6 +29,7 @@ def report(found: Found) -> Report:
     ),
     claims=[
       *_plateau_claims(found),
+      *_inside_claims(found),
       *_intervention_claims(found),
       *_task_claims(found),
     ],
@@ -55,6 +56,7 @@ def _size(run: Run) -> str:
 
 
 def _plateau_claims(found: Found) -> list[Claim]:
+  """The drop of the base, and what it answers before it."""
   run = found.runs["base"]
   all_of = plateaus.of(run, found.window)
   sizes = (found.length, found.window, found.modulus)
@@ -103,6 +105,16 @@ def _plateau_claims(found: Found) -> list[Claim]:
       lambda x: -0.02 < x.low and x.high < 0.02,
       **common,
     ),
+  ]
+
+
+def _inside_claims(found: Found) -> list[Claim]:
+  """Hidden states and attention of the base, before the drop and after."""
+  run = found.runs["base"]
+  all_of = plateaus.of(run, found.window)
+  common = {"size": _size(run)}
+  solved = np.isfinite(all_of.drop)
+  return [
     _claim(
       "Hidden states collapse before the drop: their peak cosine",
       all_of.cosine,

@@ -145,9 +145,11 @@ def models(cfg: Config) -> dict[str, transformer.Config]:
 
 
 def problem(
-  model: transformer.Config, source: Source, held_out_NS: np.ndarray
+  model: transformer.Config,
+  source: Source,
+  held_out_NS: np.ndarray | None = None,
 ) -> Problem:
-  """Next-byte prediction, and the bits of held-out windows."""
+  """Next-byte prediction, and the bits of held-out windows where there are."""
   net = transformer.Transformer(model)
 
   def loss(params, batch, *, key, step):
@@ -161,4 +163,5 @@ def problem(
     return {"bits": compression.bits(logits_fn, held_out_NS).mean()}
 
   init = lambda key: net.init(key, jnp.zeros((1, 1), jnp.int32))
-  return Problem(init, loss, source, {"held_out": held_out})
+  evals = {} if held_out_NS is None else {"held_out": held_out}
+  return Problem(init, loss, source, evals)

@@ -61,7 +61,7 @@ def _spare(block: int, q_NTHD: Array, k_NTGD: Array, log_f_NTH: Array):
   T, D = q_NTHD.shape[1], q_NTHD.shape[-1]
   scale = D**-0.5
   high, low = gates.prefix_sums(log_f_NTH.swapaxes(1, 2))
-  delta_NH = pruning.largest_threshold(pruning.bound(q_NTHD, k_NTGD, scale), T)
+  bound_NH = pruning.bound(q_NTHD, k_NTGD, scale)
   first_blocks = functools.partial(
     pruning.first_blocks,
     high,
@@ -76,7 +76,7 @@ def _spare(block: int, q_NTHD: Array, k_NTGD: Array, log_f_NTH: Array):
   forgotten_NHMC = _forgotten(block, q_NTHD, k_NTGD, high, low)
 
   def one(log_epsilon):
-    first = first_blocks(delta_NH - pruning.LOG_EPSILON + log_epsilon)
+    first = first_blocks(pruning.largest_threshold(bound_NH, T, log_epsilon))
     lost = jnp.take_along_axis(forgotten_NHMC, first[..., None], axis=-1)
     return pruning.skipped(first, lowest, last).mean(), lost.max()
 

@@ -37,3 +37,11 @@ def check_segments(segments_BS: Array | None, B: int, S: int) -> None:
   check_shapes((B, S), segments_BS=segments_BS)
   if not jnp.issubdtype(segments_BS.dtype, jnp.integer):
     raise ValueError(f"{segments_BS.dtype=} is not an integer type")
+
+
+def padding(padding_B: Array | None, batch_size: int) -> Array:
+  """How much of each text is padding, 0 for None, of the shape `[B]`."""
+  if padding_B is None:
+    padding_B = jnp.zeros(batch_size, jnp.int32)
+  check_shapes((batch_size,), padding_B=padding_B)
+  return padding_B

@@ -5,7 +5,6 @@ There is no TPU: kernels are interpreted.
 
 import functools
 import itertools
-import re
 from unittest import mock
 
 from absl.testing import absltest, parameterized
@@ -209,9 +208,7 @@ class TpuPallasTest(chex.TestCase):
     """On a CPU float32 is exact whatever is asked for."""
     for dtype, name in (("float32", "HIGHEST"), ("bfloat16", "DEFAULT")):
       fn = lambda *xs: value_and_grads(op("tpu_pallas"), *xs)
-      with tpu_interpreter.on_tpu():
-        jaxpr = str(jax.make_jaxpr(fn)(*random_inputs(dtype=dtype)))
-      asked = re.findall(r"precision=\(?(?:Precision\.)?(\w+)", jaxpr)
+      asked = tpu_interpreter.precisions(fn, *random_inputs(dtype=dtype))
       self.assertEqual(asked, [name] * 10)
 
   def test_says_what_it_cannot_do(self):

@@ -7,6 +7,7 @@ takes patches, such as of sizes of blocks.
 
 import contextlib
 import functools
+import re
 from unittest import mock
 
 import jax
@@ -67,3 +68,10 @@ def error(x, exact):
   np.testing.assert_array_equal(x[~finite], exact[~finite])
   x, exact = x[finite], exact[finite]
   return np.linalg.norm(x - exact) / max(np.linalg.norm(exact), 1e-30)
+
+
+def precisions(fn, *arrays) -> list[str]:
+  """What the products of a function ask for on a TPU, in their order."""
+  with on_tpu():
+    jaxpr = str(jax.make_jaxpr(fn)(*arrays))
+  return re.findall(r"precision=\(?(?:Precision\.)?(\w+)", jaxpr)

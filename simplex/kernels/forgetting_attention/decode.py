@@ -73,9 +73,7 @@ def init(
     raise ValueError(f"{slots=} is not at least 1")
   keys = lambda: jnp.zeros((batch_size, slots, num_key_heads, width), dtype)
   sums = lambda: jnp.zeros((batch_size, num_heads, slots), jnp.float32)
-  if padding_B is None:
-    padding_B = jnp.zeros(batch_size, jnp.int32)
-  checks.check_shapes((batch_size,), padding_B=padding_B)
+  padding_B = checks.padding(padding_B, batch_size)
   length = jnp.zeros((), jnp.int32)
   return Cache(keys(), keys(), sums(), sums(), padding_B, length)
 

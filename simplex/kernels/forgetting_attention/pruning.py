@@ -40,9 +40,11 @@ def norms(x_BTHD: Array) -> Array:
   return jnp.sqrt(squares) * (1 + 1e-5)
 
 
-def largest_threshold(bound_BH: Array, S: int) -> Array:
-  """delta: leaving out keys of less decay loses at most e^LOG_EPSILON."""
-  return LOG_EPSILON - jnp.log(float(S)) - 2 * bound_BH
+def largest_threshold(
+  bound_BH: Array, S: int, log_epsilon: Array | float = LOG_EPSILON
+) -> Array:
+  """delta: leaving out keys of less decay loses at most e^log_epsilon."""
+  return log_epsilon - jnp.log(float(S)) - 2 * bound_BH
 
 
 def first_blocks(

@@ -63,9 +63,7 @@ def init(
   if len(windows) != 2 or min(windows) < 1:
     raise ValueError(f"{windows=} are not two of at least 1")
   ring = lambda w: jnp.zeros((batch_size, w, num_key_heads, width), dtype)
-  if padding_B is None:
-    padding_B = jnp.zeros(batch_size, jnp.int32)
-  checks.check_shapes((batch_size,), padding_B=padding_B)
+  padding_B = checks.padding(padding_B, batch_size)
   w1, w2 = windows
   rings = ring(w1), ring(w1), ring(w2), ring(w2)
   return Cache(*rings, padding_B, jnp.zeros((), jnp.int32))

@@ -12,6 +12,8 @@ import jax
 # What one program may have, in bytes, by compute capability.
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
 TARGETS = {80: "sm_80", 90: "sm_90a"}
+DEVICES = {80: "NVIDIA A100-SXM4-80GB", 90: "NVIDIA H200"}
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 # Of every array, in bytes: what XLA gives, and jax_triton tells the compiler.
 ALIGNMENT = 16
 SUMS = ("d_q", "d_k", "d_v", "d_k1", "d_v1", "d_k2", "d_v2", "columns")
@@ -124,3 +126,12 @@ def _registers(ptx: str, capability: int) -> tuple[int, int]:
     log = subprocess.run(command, capture_output=True, text=True, check=True)
   read = lambda pattern: int(re.search(pattern, log.stderr)[1])
   return read(r"Used (\d+) registers"), read(r"(\d+) bytes spill stores")
+
+
+def compile_variant(
+  variant, name, capability=90, size=None, **case
+) -> Compiled:
+  """What a test's `variant(name, size, device, **case)` becomes."""
+  kernel, c, chosen = variant(name, size, DEVICES[capability], **case)
+  dtype = DTYPES[case.get("dtype", "bfloat16")]
+  return compile_kernel(kernel, c, chosen, capability, dtype)

@@ -40,14 +40,6 @@ VARIANTS = (
 )
 
 
-def compiled(name, capability=90, size=None, **case):
-  device = {80: "NVIDIA A100-SXM4-80GB", 90: "NVIDIA H200"}[capability]
-  kernel, c, chosen = variant(name, size, device, **case)
-  dtype = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-  dtype = dtype[case.get("dtype", "bfloat16")]
-  return compiler.compile_kernel(kernel, c, chosen, capability, dtype)
-
-
 def variant(
   name,
   size=None,
@@ -77,6 +69,9 @@ def variant(
   )
   module = importlib.import_module(f"{PACKAGE}.{MODULES[name]}")
   return getattr(module, name), c, size
+
+
+compiled = functools.partial(compiler.compile_variant, variant)
 
 
 class KernelTest(parameterized.TestCase):

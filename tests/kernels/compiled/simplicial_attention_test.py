@@ -1,6 +1,7 @@
 """What the Triton kernels of 2-simplicial attention compile to; no GPU."""
 
 import dataclasses
+import functools
 import importlib
 from unittest import mock
 
@@ -33,14 +34,6 @@ VARIANTS = (
 )
 
 
-def compiled(name, capability=90, size=None, **case):
-  device = {80: "NVIDIA A100-SXM4-80GB", 90: "NVIDIA H200"}[capability]
-  kernel, c, chosen = variant(name, size, device, **case)
-  dtype = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-  dtype = dtype[case.get("dtype", "bfloat16")]
-  return compiler.compile_kernel(kernel, c, chosen, capability, dtype)
-
-
 def variant(
   name,
   size=None,
@@ -69,6 +62,9 @@ def variant(
   )
   module = importlib.import_module(f"{PACKAGE}.{MODULES[name]}")
   return getattr(module, name), dataclasses.replace(c, CHUNK=T), size
+
+
+compiled = functools.partial(compiler.compile_variant, variant)
 
 
 class KernelTest(parameterized.TestCase):
