@@ -74,6 +74,9 @@ class Config:
   layer: random_layers.Config = random_layers.Config()
 
   def __post_init__(self):
+    for name in ("widths", "heads", "many_heads", "low_rank"):
+      if min(getattr(self, name), default=1) < 1:
+        raise ValueError(f"{name}={getattr(self, name)} are not at least 1")
     for name in ("num_draws", "many_heads_draws", "rectified_draws"):
       draws, chunk = getattr(self, name), self.chunk_of(name)
       if draws % chunk:

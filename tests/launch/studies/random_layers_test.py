@@ -27,6 +27,8 @@ class ConfigTest(absltest.TestCase):
   def test_draws_are_whole_chunks(self):
     with self.assertRaisesRegex(ValueError, "chunk=100 must divide num_draws"):
       infinite_width_attention.Config(chunk=100)
+    with self.assertRaisesRegex(ValueError, r"widths=\(0,\) are not at least"):
+      infinite_width_attention.Config(widths=(0,))
     with self.assertRaisesRegex(ValueError, "divergence_draws=200000 are more"):
       infinite_width_attention.Config(divergence_draws=200_000)
 
