@@ -1,9 +1,12 @@
-"""What every command does first: quiet logs, and a CPU seen as devices."""
+"""What every command does first: quiet logs, devices, other processes."""
 
 import os
+import sys
 
-from absl import flags, logging
+from absl import app, flags, logging
 import jax
+
+from trainers import distributed
 
 _CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices",
@@ -12,16 +15,64 @@ _CPU_DEVICES = flags.DEFINE_integer(
   "cores busy than one device does.",
   lower_bound=1,
 )
+_DISTRIBUTED = flags.DEFINE_enum(
+  "distributed",
+  "auto",
+  ["auto", "on", "off"],
+  "Whether this is one of many processes of a run, all started by one command. "
+  "auto: where the three flags below are given, or JAX finds a cluster (Cloud "
+  "TPU, GKE, SLURM, Open MPI).",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "host:port of process 0, for all to reach."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "Of the run.", lower_bound=1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Of this process, from 0.", lower_bound=0
+)
+_DISTRIBUTED_SECONDS = flags.DEFINE_float(
+  "distributed_seconds",
+  distributed.SECONDS,
+  "To wait for the last process to come, before it is named and all end.",
+  lower_bound=1,
+)
 
 
 def prepare() -> None:
-  """Obeys --cpu_devices, and shows warnings alone unless --verbosity is given.
+  """Obeys the flags of this module; to be called before JAX sees devices.
 
-  XLA_FLAGS and JAX_NUM_CPU_DEVICES go before the flag. To be called before JAX
-  first looks for devices.
+  Warnings alone are shown unless --verbosity is given. XLA_FLAGS and
+  JAX_NUM_CPU_DEVICES go before --cpu_devices.
+
+  Raises:
+    app.UsageError: other processes are wanted, and not known.
+    SystemExit: they are known, and did not all come; says who.
   """
   if not flags.FLAGS["verbosity"].present:
     logging.set_verbosity(logging.WARNING)  # orbax tells much at INFO
   by_xla = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
   if not by_xla and jax.config.jax_num_cpu_devices < 1:
     jax.config.update("jax_num_cpu_devices", _CPU_DEVICES.value)
+  _join()
+
+
+def _join() -> None:
+  """Meets the other processes of this run, if there are any."""
+  try:
+    members = distributed.start(
+      distributed.Config(
+        mode=_DISTRIBUTED.value,
+        coordinator=_COORDINATOR.value,
+        num_processes=_NUM_PROCESSES.value,
+        process_id=_PROCESS_ID.value,
+        seconds=_DISTRIBUTED_SECONDS.value,
+      )
+    )
+  except ValueError as error:
+    raise app.UsageError(str(error)) from error
+  except (TimeoutError, OSError) as error:
+    sys.exit(f"this run cannot start: {error}")
+  if members and distributed.is_first():
+    print(distributed.table(members), flush=True)

@@ -21,7 +21,7 @@ from absl import app, flags
 import jax
 
 from launch import experiments, overrides, process
-from trainers import files, progress, reports
+from trainers import distributed, files, progress, reports
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
 
@@ -111,11 +111,17 @@ def main(argv):
     config = preset(module, _PRESET.value)
     seed = [] if _SEED.value is None else [f"seed={_SEED.value}"]
     config = overrides.apply(config, _SET.value + seed)
-    continues = claim_workdir(workdir, config)
   except ValueError as error:
     raise app.UsageError(str(error)) from error
   process.prepare()
-  _announce(config, workdir, continues)
+  try:
+    continues = distributed.from_first(
+      "workdir", lambda: claim_workdir(workdir, config)
+    )
+  except ValueError as error:
+    raise app.UsageError(str(error)) from error
+  if distributed.is_first():
+    _announce(config, workdir, continues)
   try:
     _execute(module, config, workdir)
   except KeyboardInterrupt as stop:
@@ -139,6 +145,9 @@ def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
     config=overrides.flatten(config),
     seconds=seconds,
   )
+  distributed.barrier("report")  # no process ends before it is written
+  if not distributed.is_first():
+    return
   print(reports.summary(report))
   print(f"{progress.duration(seconds)}; open {workdir / 'report.html'}")
 
