@@ -21,9 +21,13 @@ from absl import app, flags
 import jax
 
 from launch import experiments, overrides, process
-from trainers import files, progress, reports
+from trainers import files, interrupts, progress, reports
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
+
+PREEMPTED = (
+  143  # the exit code of a run that SIGTERM or a preemption has stopped
+)
 
 _EXPERIMENT = flags.DEFINE_string(
   "experiment", None, f"The paper, one of: {', '.join(NAMES)}."
@@ -118,13 +122,23 @@ def main(argv):
   _announce(config, workdir, continues)
   try:
     _execute(module, config, workdir)
+  except files.InputError as error:
+    raise app.UsageError(str(error)) from error
   except KeyboardInterrupt as stop:
     print(f"\n{stop or 'stopped'}. The same command continues.", flush=True)
-    sys.exit(130)
+    sys.exit(PREEMPTED if isinstance(stop, interrupts.Preempted) else 130)
   except FloatingPointError as error:
     sys.exit(
       f"{error}\nAny checkpoints in {workdir} are from before that. Try a "
       "lower learning rate or a longer warm-up, in another --workdir."
+    )
+  except OSError as error:
+    remedy = files.remedy(error)
+    if remedy is None:
+      raise
+    sys.exit(
+      f"{error}\nThat is: {remedy}. Then the same command continues from the "
+      "newest checkpoint that is whole."
     )
 
 
