@@ -75,16 +75,17 @@ def save(manager: ocp.CheckpointManager, state: TrainState) -> None:
 
 
 def restore(
-  manager: ocp.CheckpointManager, like: TrainState
+  manager: ocp.CheckpointManager, like: TrainState, keep: int
 ) -> TrainState | None:
   """Returns the newest whole checkpoint, or None when there is none.
 
   Damaged checkpoints that are newer are reported and removed: their steps are
-  about to be made again.
+  about to be made again. So are old ones whose removal a crash cut short.
 
   Args:
     manager: where to look.
     like: shapes, types and shardings to restore into, whatever wrote it.
+    keep: checkpoints to keep, the newest whole one included.
 
   Raises:
     InputError: there are checkpoints and none of them is whole, or the newest
@@ -93,8 +94,10 @@ def restore(
   step = _newest(pathlib.Path(manager.directory), manager.all_steps())
   if step is None:
     return None
-  for damaged in [other for other in manager.all_steps() if other > step]:
-    manager.delete(damaged)
+  kept = [other for other in manager.all_steps() if other <= step][-keep:]
+  for other in manager.all_steps():
+    if other not in kept:
+      manager.delete(other)
   return _read(manager, step, like)
 
 
@@ -116,7 +119,7 @@ def load(workdir: str, shapes: TrainState) -> TrainState:
   )
   folder = _folder(workdir)
   options = ocp.CheckpointManagerOptions(
-    read_only=True, create=False, save_interval_steps=0
+    create=False, save_root_metadata=False, lightweight_initialize=True
   )
   if folder.is_dir():
     with _manager(folder, options) as manager:
@@ -136,13 +139,15 @@ def damage(checkpoint: pathlib.Path) -> str | None:
     lines = (checkpoint / SUMS).read_text().splitlines()
     sums = {line[66:]: line[:64] for line in lines}
     names = sorted(sums)
+    if not names or names != _names(checkpoint):
+      return f"{SUMS} does not have the names of the files that are there"
     # Each process reads its share.
     for name in names[jax.process_index() :: jax.process_count()]:
       if _sha256(checkpoint / name) != sums[name]:
         return f"{name} is not what was saved"
   except (OSError, UnicodeDecodeError) as error:
     return f"{error}"
-  return None if sums else f"{SUMS} is empty"
+  return None
 
 
 def _manager(folder, options):
@@ -200,9 +205,14 @@ def _leaves(tree: Any) -> dict[str, str]:
 def _seal(folder: pathlib.Path) -> None:
   """Adds the sums to the checkpoint that is being written."""
   for checkpoint in folder.glob("*.orbax-checkpoint-tmp*"):
-    paths = sorted(x for x in (checkpoint / STATE).rglob("*") if x.is_file())
-    lines = [f"{_sha256(x)}  {x.relative_to(checkpoint)}\n" for x in paths]
+    lines = [f"{_sha256(checkpoint / x)}  {x}\n" for x in _names(checkpoint)]
     files.write_atomic(checkpoint / SUMS, "".join(lines))
+
+
+def _names(checkpoint: pathlib.Path) -> list[str]:
+  """The files that hold the state."""
+  paths = (x for x in (checkpoint / STATE).rglob("*") if x.is_file())
+  return sorted(str(x.relative_to(checkpoint)) for x in paths)
 
 
 def _sha256(path: pathlib.Path) -> str:

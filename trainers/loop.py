@@ -112,7 +112,7 @@ def fit(
     interrupts.deferred() as why_stop,
     checkpoints.open_manager(workdir, config.keep_checkpoints) as manager,
   ):
-    state = checkpoints.restore(manager, run.like)
+    state = checkpoints.restore(manager, run.like, config.keep_checkpoints)
     if state is None:
       state = run.init(jax.random.key(seed))
     with (

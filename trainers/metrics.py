@@ -120,13 +120,18 @@ class Writer:
     }
 
 
+def read_rows(workdir: str) -> list[Row]:
+  """All rows in the order in which they were written."""
+  return _rows(pathlib.Path(workdir) / "metrics.jsonl")
+
+
 def read(workdir: str, name: str) -> tuple[np.ndarray, np.ndarray]:
   """Returns the steps at which `name` was written, and its values.
 
   Raises:
     KeyError: no row has `name`; the message lists the names there are.
   """
-  rows = _rows(pathlib.Path(workdir) / "metrics.jsonl")
+  rows = read_rows(workdir)
   by_step = {row["step"]: row[name] for row in rows if name in row}
   if not by_step:
     raise KeyError(
