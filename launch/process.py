@@ -3,9 +3,10 @@
 import os
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 import jax
 
+from launch import endings
 from trainers import distributed
 
 _CPU_DEVICES = flags.DEFINE_integer(
@@ -60,18 +61,16 @@ def prepare() -> None:
 
 def _join() -> None:
   """Meets the other processes of this run, if there are any."""
+  config = distributed.Config(
+    mode=_DISTRIBUTED.value,
+    coordinator=_COORDINATOR.value,
+    num_processes=_NUM_PROCESSES.value,
+    process_id=_PROCESS_ID.value,
+    seconds=_DISTRIBUTED_SECONDS.value,
+  )
   try:
-    members = distributed.start(
-      distributed.Config(
-        mode=_DISTRIBUTED.value,
-        coordinator=_COORDINATOR.value,
-        num_processes=_NUM_PROCESSES.value,
-        process_id=_PROCESS_ID.value,
-        seconds=_DISTRIBUTED_SECONDS.value,
-      )
-    )
-  except ValueError as error:
-    raise app.UsageError(str(error)) from error
+    with endings.usage_errors():
+      members = distributed.start(config)
   except (TimeoutError, OSError) as error:
     sys.exit(f"this run cannot start: {error}")
   if members and distributed.is_first():

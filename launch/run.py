@@ -8,11 +8,11 @@ The same command continues a run that was stopped.
 """
 
 import difflib
+import functools
 import importlib
 import json
 import pathlib
 import pkgutil
-import sys
 import time
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from absl import app, flags
 import jax
 
-from launch import experiments, overrides, process
+from launch import endings, experiments, overrides, process
 from trainers import distributed, files, progress, reports
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
@@ -106,32 +106,19 @@ def main(argv):
     print(_catalogue())
     return
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{_EXPERIMENT.value}")
-  try:
+  with endings.usage_errors():
     module = load(_EXPERIMENT.value)
     config = preset(module, _PRESET.value)
     seed = [] if _SEED.value is None else [f"seed={_SEED.value}"]
     config = overrides.apply(config, _SET.value + seed)
-  except ValueError as error:
-    raise app.UsageError(str(error)) from error
   process.prepare()
-  try:
-    continues = distributed.from_first(
-      "workdir", lambda: claim_workdir(workdir, config)
-    )
-  except ValueError as error:
-    raise app.UsageError(str(error)) from error
+  with endings.usage_errors():
+    claim = functools.partial(claim_workdir, workdir, config)
+    continues = distributed.from_first("workdir", claim)
   if distributed.is_first():
     _announce(config, workdir, continues)
-  try:
+  with endings.of_run(workdir):
     _execute(module, config, workdir)
-  except KeyboardInterrupt as stop:
-    print(f"\n{stop or 'stopped'}. The same command continues.", flush=True)
-    sys.exit(130)
-  except FloatingPointError as error:
-    sys.exit(
-      f"{error}\nAny checkpoints in {workdir} are from before that. Try a "
-      "lower learning rate or a longer warm-up, in another --workdir."
-    )
 
 
 def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
