@@ -117,7 +117,8 @@ def main(argv):
   process.prepare()
   _announce(config, workdir, continues)
   try:
-    _execute(module, config, workdir)
+    with process.mesh():
+      _execute(module, config, workdir)
   except KeyboardInterrupt as stop:
     print(f"\n{stop or 'stopped'}. The same command continues.", flush=True)
     sys.exit(130)

@@ -43,8 +43,7 @@ def make_mesh(model: int = 1) -> Mesh:
   if model < 1 or count % model:
     divisors = [n for n in range(1, count + 1) if count % n == 0]
     raise ValueError(
-      f"{model} devices to a model do not divide {count} devices; use one of "
-      f"{divisors}"
+      f"{model} does not divide the {count} devices; use one of {divisors}"
     )
   return jax.make_mesh((count // model, model), AXES, (AxisType.Auto,) * 2)
 
