@@ -5,8 +5,8 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 import chex
 import jax
-from jax.sharding import AxisType
 import jax.numpy as jnp
+from jax.sharding import AxisType
 import numpy as np
 import optax
 
@@ -159,7 +159,10 @@ class PlaceTest(chex.TestCase):
     )
     with self.assertRaisesRegex(ValueError, message):
       loop.compile_run(
-        toy.problem(batch_size=size), TX, sharding.make_mesh(), parts
+        toy.problem(batch_size=size),
+        TX,
+        sharding.make_mesh(),
+        accumulate=parts,
       )
 
 

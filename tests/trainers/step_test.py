@@ -1,5 +1,7 @@
 """Tests for trainers/step.py."""
 
+import functools
+
 from absl.testing import absltest, parameterized
 import chex
 import jax
@@ -46,9 +48,10 @@ class AccumulateTest(chex.TestCase):
 
     problem = toy.problem()._replace(loss=loss)
     state = init_state(problem, TX, KEY)
+    step = jax.jit(functools.partial(train_step, problem, TX, accumulate=2))
     seen = []
     for _ in range(3):
-      state, metrics = train_step(problem, TX, state, accumulate=2)
+      state, metrics = step(state)
       # Mean and mean square of two numbers tell both.
       spread = np.sqrt(metrics["square"] - metrics["loss"] ** 2)
       seen += [metrics["loss"] - spread, metrics["loss"] + spread]
@@ -81,7 +84,7 @@ class PrecisionTest(chex.TestCase):
     losses = []
     for dtype in ("float32", "bfloat16"):
       state = init_state(problem(dtype), TX, KEY)
-      step = jax.jit(lambda state, p=problem(dtype): train_step(p, TX, state))
+      step = jax.jit(functools.partial(train_step, problem(dtype), TX))
       state, metrics = step(state)
       losses.append([metrics["loss"], step(state)[1]["loss"]])
       for x in jax.tree.leaves((state.params, state.opt_state)):

@@ -9,8 +9,8 @@ import re
 from absl.testing import absltest
 import chex
 import jax
-from jax.sharding import AxisType
 import jax.numpy as jnp
+from jax.sharding import AxisType
 import numpy as np
 import optax
 
