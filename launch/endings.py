@@ -14,12 +14,12 @@ PREEMPTED = 143  # SIGTERM or a notice of preemption
 
 
 @contextlib.contextmanager
-def usage_errors() -> Iterator[None]:
+def usage_errors(where: str = "") -> Iterator[None]:
   """A wrong value of the user's is shown as a message, without a traceback."""
   try:
     yield
   except ValueError as error:
-    raise app.UsageError(str(error)) from error
+    raise app.UsageError(f"{where}{error}") from error
 
 
 @contextlib.contextmanager

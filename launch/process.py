@@ -1,5 +1,6 @@
 """What every command does first: quiet logs, devices, other processes."""
 
+import contextlib
 import os
 import sys
 
@@ -7,7 +8,7 @@ from absl import flags, logging
 import jax
 
 from launch import endings
-from trainers import distributed
+from trainers import distributed, sharding
 
 _CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices",
@@ -37,6 +38,13 @@ _DISTRIBUTED_SECONDS = flags.DEFINE_float(
   "distributed_seconds",
   distributed.SECONDS,
   "To wait for the last process to come, before it is named and all end.",
+  lower_bound=1,
+)
+_MODEL_DEVICES = flags.DEFINE_integer(
+  "model_devices",
+  1,
+  "Devices that every layer is split over. The batch is split over as many "
+  "such sets of devices as there are.",
   lower_bound=1,
 )
 
@@ -75,3 +83,18 @@ def _join() -> None:
     sys.exit(f"this run cannot start: {error}")
   if members and distributed.is_first():
     print(distributed.table(members), flush=True)
+
+
+def mesh() -> contextlib.AbstractContextManager:
+  """Around a run: the mesh that --model_devices asks for.
+
+  Trainers find it there. Without the flag there is none around, and they make
+  their own: within one, every device repeats whatever is not split.
+
+  Raises:
+    app.UsageError: the flag does not divide the number of devices.
+  """
+  if _MODEL_DEVICES.value == 1:
+    return contextlib.nullcontext()
+  with endings.usage_errors("--model_devices: "):
+    return jax.set_mesh(sharding.make_mesh(_MODEL_DEVICES.value))

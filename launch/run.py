@@ -117,7 +117,7 @@ def main(argv):
     continues = distributed.from_first("workdir", claim)
   if distributed.is_first():
     _announce(config, workdir, continues)
-  with endings.of_run(workdir):
+  with endings.of_run(workdir), process.mesh():
     _execute(module, config, workdir)
 
 

@@ -46,6 +46,8 @@ class Config:
       is stopped, or the step is undone and counted.
     max_skipped: the run is stopped after more such steps in a row, as seen
       when a row is written or a checkpoint is due.
+    accumulate: parts that a batch is computed in, one after another, whose
+      gradients are summed: each then needs that much less memory.
   """
 
   num_steps: int = 1000
@@ -56,6 +58,7 @@ class Config:
   keep_checkpoints: int = 2
   on_non_finite: Literal["stop", "skip"] = "stop"
   max_skipped: int = 10
+  accumulate: int = 1
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
@@ -104,9 +107,11 @@ def fit(
   """
   root = pathlib.Path(workdir)
   root.mkdir(parents=True, exist_ok=True)
-  mesh = sharding.make_mesh()
+  mesh = sharding.ambient_mesh()
   skip = config.on_non_finite == "skip"
-  run = compile_run(problem, optimizer, mesh, skip=skip)
+  run = compile_run(
+    problem, optimizer, mesh, accumulate=config.accumulate, skip=skip
+  )
   with (
     jax.set_mesh(mesh),
     interrupts.deferred() as why_stop,
@@ -213,6 +218,7 @@ def compile_run(
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
   *,
+  accumulate: int = 1,
   skip: bool = False,
 ) -> Run:
   """Places a problem on a mesh; functions compile when first called.
@@ -221,15 +227,18 @@ def compile_run(
     problem: what to optimise.
     optimizer: any optax transformation.
     mesh: of all devices.
+    accumulate: see `train_step`.
     skip: undo steps that break.
   """
   init = functools.partial(init_state, problem, optimizer)
   shapes = jax.eval_shape(init, jax.random.key(0))
   batch, _ = jax.eval_shape(problem.source.next, shapes.source)
-  sharding.check_batch(batch, mesh)
+  sharding.check_batch(batch, mesh, accumulate)
   shardings = sharding.of_state(shapes, mesh)
-  problem = problem._replace(source=sharding.spread(problem.source, mesh))
-  step = functools.partial(train_step, problem, optimizer)
+  problem = sharding.place(problem, mesh)
+  step = functools.partial(
+    train_step, problem, optimizer, accumulate=accumulate
+  )
   return Run(
     like=jax.tree.map(
       lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
