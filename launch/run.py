@@ -4,9 +4,12 @@ python -m launch.run --experiment=random_computation
 python -m launch.run --experiment=random_computation --preset=tiny \
     --workdir=runs/try --set=pretrain.num_steps=20 --set=model.width=32
 
-The same command continues a run that was stopped.
+The same command continues a run that was stopped. Exit codes: 130 after Ctrl-C,
+143 after SIGTERM or a preemption, both saved; 1 after an error.
 """
 
+from collections.abc import Iterator
+import contextlib
 import difflib
 import importlib
 import json
@@ -120,8 +123,15 @@ def main(argv):
     raise app.UsageError(str(error)) from error
   process.prepare()
   _announce(config, workdir, continues)
-  try:
+  with _explained(workdir):
     _execute(module, config, workdir)
+
+
+@contextlib.contextmanager
+def _explained(workdir: pathlib.Path) -> Iterator[None]:
+  """Ends the command with what to do next, where that is known."""
+  try:
+    yield
   except files.InputError as error:
     raise app.UsageError(str(error)) from error
   except KeyboardInterrupt as stop:

@@ -1,16 +1,20 @@
 """Tests for launch/run.py: what a user types, and what comes back."""
 
+import errno
 import json
 import pathlib
 import signal
 import subprocess
 import time
+from unittest import mock
 
-from absl.testing import absltest
+from absl import app
+from absl.testing import absltest, flagsaver
 
 from launch import run
 from tests.launch import command
 from tests.launch.command import launch
+from trainers import checkpoints, files
 
 NAME = "random_computation"
 
@@ -48,6 +52,26 @@ class RunTest(absltest.TestCase):
     module = run.load(NAME)
     self.assertFalse(run.claim_workdir(self.workdir, module.tiny()))
 
+  def stop(self, arguments, signum, code):
+    """Starts a run, sends it a signal, and returns what it says then."""
+    rows = self.workdir / "pretrain" / "pretrained" / "metrics.jsonl"
+    size = lambda: rows.stat().st_size if rows.exists() else 0
+    enough = size() + 1000
+    process = subprocess.Popen(
+      command.line(*arguments),
+      cwd=command.ROOT,
+      env=command.environment(),
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    while size() < enough:
+      self.assertIsNone(process.poll(), "it ended before it was stopped")
+      time.sleep(0.05)
+    process.send_signal(signum)
+    output, _ = process.communicate(timeout=60)
+    self.assertEqual(process.returncode, code)
+    return output
+
   def test_a_stopped_run_continues_to_the_same_numbers(self):
     arguments = (
       f"--experiment={NAME}",
@@ -57,23 +81,11 @@ class RunTest(absltest.TestCase):
       "--set=pretrain.num_steps=2000",
     )
     stopped = (*arguments, f"--workdir={self.workdir}")
-    process = subprocess.Popen(
-      command.line(*stopped),
-      cwd=command.ROOT,
-      env=command.environment(),
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    rows = self.workdir / "pretrain" / "pretrained" / "metrics.jsonl"
-    while not rows.exists() or rows.stat().st_size < 1000:
-      self.assertIsNone(process.poll(), "it ended before it was stopped")
-      time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    self.assertEqual(process.returncode, 130)
-    self.assertRegex(
-      output, r"saved after step \d+. The same command continues"
-    )
+    for signum, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+      self.assertRegex(
+        self.stop(stopped, signum, code),
+        r"saved after step \d+. The same command continues",
+      )
     self.assertEqual(launch(*stopped).returncode, 0)
     whole = self.workdir.with_name("whole")
     self.assertEqual(launch(*arguments, f"--workdir={whole}").returncode, 0)
@@ -81,6 +93,39 @@ class RunTest(absltest.TestCase):
       "claims"
     ]
     self.assertEqual(claims(self.workdir), claims(whole))
+
+  def run_that_raises(self, error):
+    """Runs the launcher, whose experiment raises; returns what comes out."""
+    flagged = flagsaver.flagsaver(
+      experiment=NAME, preset="tiny", workdir=str(self.workdir)
+    )
+    experiment = mock.patch.object(run.load(NAME), "run", side_effect=error)
+    with flagged, experiment, self.assertRaises(BaseException) as caught:
+      run.main(["run"])
+    return caught.exception
+
+  def test_a_path_that_is_no_input_is_a_usage_error(self):
+    found = self.run_that_raises(files.InputError("'x' is no folder"))
+    self.assertIsInstance(found, app.UsageError)
+    self.assertIn("'x' is no folder", str(found))
+
+  def test_training_that_breaks_says_what_to_try(self):
+    found = self.run_that_raises(FloatingPointError("loss is nan"))
+    self.assertIsInstance(found, SystemExit)
+    self.assertRegex(str(found), "(?s)loss is nan.*lower learning rate")
+
+  def test_a_disk_that_fails_says_what_to_do(self):
+    for kind in (OSError, checkpoints.SaveError):
+      found = self.run_that_raises(kind(errno.ENOSPC, "not saved"))
+      self.assertIsInstance(found, SystemExit)
+      self.assertRegex(
+        str(found),
+        "(?s)not saved.*disk is full; free some space.*same command continues",
+      )
+
+  def test_an_error_that_is_not_of_the_disk_keeps_its_traceback(self):
+    error = FileNotFoundError(errno.ENOENT, "a bug")
+    self.assertIs(self.run_that_raises(error), error)
 
   def test_an_unknown_experiment_names_the_nearest(self):
     with self.assertRaisesRegex(ValueError, f"did you mean '{NAME}'"):
