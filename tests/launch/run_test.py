@@ -14,7 +14,7 @@ from absl.testing import absltest, flagsaver
 from launch import run
 from tests.launch import command
 from tests.launch.command import launch
-from trainers import checkpoints, files
+from trainers import checkpoints, files, interrupts
 
 NAME = "random_computation"
 
@@ -52,26 +52,6 @@ class RunTest(absltest.TestCase):
     module = run.load(NAME)
     self.assertFalse(run.claim_workdir(self.workdir, module.tiny()))
 
-  def stop(self, arguments, signum, code):
-    """Starts a run, sends it a signal, and returns what it says then."""
-    rows = self.workdir / "pretrain" / "pretrained" / "metrics.jsonl"
-    size = lambda: rows.stat().st_size if rows.exists() else 0
-    enough = size() + 1000
-    process = subprocess.Popen(
-      command.line(*arguments),
-      cwd=command.ROOT,
-      env=command.environment(),
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    while size() < enough:
-      self.assertIsNone(process.poll(), "it ended before it was stopped")
-      time.sleep(0.05)
-    process.send_signal(signum)
-    output, _ = process.communicate(timeout=60)
-    self.assertEqual(process.returncode, code)
-    return output
-
   def test_a_stopped_run_continues_to_the_same_numbers(self):
     arguments = (
       f"--experiment={NAME}",
@@ -79,13 +59,27 @@ class RunTest(absltest.TestCase):
       "--set=controls=",
       "--set=sizes=",
       "--set=pretrain.num_steps=2000",
+      "--set=pretrain.save_every=500",
+      "--set=pretrain.eval_every=500",
     )
     stopped = (*arguments, f"--workdir={self.workdir}")
-    for signum, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-      self.assertRegex(
-        self.stop(stopped, signum, code),
-        r"saved after step \d+. The same command continues",
-      )
+    process = subprocess.Popen(
+      command.line(*stopped),
+      cwd=command.ROOT,
+      env=command.environment(),
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    rows = self.workdir / "pretrain" / "pretrained" / "metrics.jsonl"
+    while not rows.exists() or rows.stat().st_size < 1000:
+      self.assertIsNone(process.poll(), "it ended before it was stopped")
+      time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    self.assertEqual(process.returncode, 130)
+    self.assertRegex(
+      output, r"saved after step \d+. The same command continues"
+    )
     self.assertEqual(launch(*stopped).returncode, 0)
     whole = self.workdir.with_name("whole")
     self.assertEqual(launch(*arguments, f"--workdir={whole}").returncode, 0)
@@ -103,6 +97,10 @@ class RunTest(absltest.TestCase):
     with flagged, experiment, self.assertRaises(BaseException) as caught:
       run.main(["run"])
     return caught.exception
+
+  def test_a_run_that_was_stopped_has_an_exit_code_of_its_own(self):
+    for kind, code in ((KeyboardInterrupt, 130), (interrupts.Preempted, 143)):
+      self.assertEqual(self.run_that_raises(kind("saved")).code, code)
 
   def test_a_path_that_is_no_input_is_a_usage_error(self):
     found = self.run_that_raises(files.InputError("'x' is no folder"))
