@@ -4,7 +4,8 @@ python -m launch.run --experiment=random_computation
 python -m launch.run --experiment=random_computation --preset=tiny \
     --workdir=runs/try --set=pretrain.num_steps=20 --set=model.width=32
 
-The same command continues a run that was stopped.
+The same command continues a run that was stopped. Exit codes: 130 after Ctrl-C,
+143 after SIGTERM or a preemption, both saved; 1 after an error.
 """
 
 import difflib

@@ -25,7 +25,8 @@ def deferred() -> Iterator[Callable[[int], Why]]:
 
   It is to be asked once for each step, with the number of steps done, by every
   process. KeyboardInterrupt stands for Ctrl-C, `Preempted` for SIGTERM or for
-  JAX's notice of a preemption. A second signal is raised at once.
+  JAX's notice of a preemption. A second signal is raised at once, and one that
+  nobody asked about at the end.
 
   In a run of many processes JAX handles SIGTERM and finds the step at which
   all of them stop; Ctrl-C is handed on to it as one. Outside the main thread
@@ -58,6 +59,8 @@ def deferred() -> Iterator[Callable[[int], Why]]:
   previous = {x: signal.signal(x, on_signal) for x in caught}
   try:
     yield why
+    if got and not together:  # too late to be told by `why`
+      raise _WHY[got[0]]
   finally:
     for signum, handler in previous.items():
       signal.signal(signum, handler)

@@ -1,16 +1,20 @@
 """Tests for launch/run.py: what a user types, and what comes back."""
 
+import errno
 import json
 import pathlib
 import signal
 import subprocess
 import time
+from unittest import mock
 
-from absl.testing import absltest
+from absl import app
+from absl.testing import absltest, flagsaver
 
 from launch import run
 from tests.launch import command
 from tests.launch.command import launch
+from trainers import checkpoints, files, interrupts
 
 NAME = "random_computation"
 
@@ -55,6 +59,8 @@ class RunTest(absltest.TestCase):
       "--set=controls=",
       "--set=sizes=",
       "--set=pretrain.num_steps=2000",
+      "--set=pretrain.save_every=500",
+      "--set=pretrain.eval_every=500",
     )
     stopped = (*arguments, f"--workdir={self.workdir}")
     process = subprocess.Popen(
@@ -81,6 +87,43 @@ class RunTest(absltest.TestCase):
       "claims"
     ]
     self.assertEqual(claims(self.workdir), claims(whole))
+
+  def run_that_raises(self, error):
+    """Runs the launcher, whose experiment raises; returns what comes out."""
+    flagged = flagsaver.flagsaver(
+      experiment=NAME, preset="tiny", workdir=str(self.workdir)
+    )
+    experiment = mock.patch.object(run.load(NAME), "run", side_effect=error)
+    with flagged, experiment, self.assertRaises(BaseException) as caught:
+      run.main(["run"])
+    return caught.exception
+
+  def test_a_run_that_was_stopped_has_an_exit_code_of_its_own(self):
+    for kind, code in ((KeyboardInterrupt, 130), (interrupts.Preempted, 143)):
+      self.assertEqual(self.run_that_raises(kind("saved")).code, code)
+
+  def test_a_path_that_is_no_input_is_a_usage_error(self):
+    found = self.run_that_raises(files.InputError("'x' is no folder"))
+    self.assertIsInstance(found, app.UsageError)
+    self.assertIn("'x' is no folder", str(found))
+
+  def test_training_that_breaks_says_what_to_try(self):
+    found = self.run_that_raises(FloatingPointError("loss is nan"))
+    self.assertIsInstance(found, SystemExit)
+    self.assertRegex(str(found), "(?s)loss is nan.*lower learning rate")
+
+  def test_a_disk_that_fails_says_what_to_do(self):
+    for kind in (OSError, checkpoints.SaveError):
+      found = self.run_that_raises(kind(errno.ENOSPC, "not saved"))
+      self.assertIsInstance(found, SystemExit)
+      self.assertRegex(
+        str(found),
+        "(?s)not saved.*disk is full; free some space.*same command continues",
+      )
+
+  def test_an_error_that_is_not_of_the_disk_keeps_its_traceback(self):
+    error = FileNotFoundError(errno.ENOENT, "a bug")
+    self.assertIs(self.run_that_raises(error), error)
 
   def test_an_unknown_experiment_names_the_nearest(self):
     with self.assertRaisesRegex(ValueError, f"did you mean '{NAME}'"):

@@ -25,6 +25,14 @@ class InterruptsTest(parameterized.TestCase):
     self.assertIs(type(caught.exception), why)
     self.assertIs(signal.getsignal(signum), before)
 
+  def test_a_signal_after_the_last_question_is_raised_at_the_end(self):
+    done = []
+    with self.assertRaises(interrupts.Preempted):
+      with interrupts.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append(True)
+    self.assertEqual(done, [True])
+
   def test_other_threads_are_left_alone(self):
     found = []
 

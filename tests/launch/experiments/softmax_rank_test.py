@@ -9,6 +9,7 @@ import numpy as np
 
 from launch.experiments import softmax_rank as experiment
 from simplex.models import vision
+from trainers import files
 
 
 class SoftmaxRankTest(chex.TestCase):
@@ -38,7 +39,9 @@ class SoftmaxRankTest(chex.TestCase):
 
   def test_a_missing_folder_is_an_error_before_anything_is_trained(self):
     config = dataclasses.replace(experiment.Config(), data="no/such/folder")
-    with self.assertRaisesRegex(ValueError, "'no/such/folder' is not 'digits'"):
+    with self.assertRaisesRegex(
+      files.InputError, "'no/such/folder' is not 'digits'"
+    ):
       experiment.run(config, "")
 
   def test_the_clusters_are_shuffled_and_all_classes_are_trained(self):
