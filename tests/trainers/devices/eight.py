@@ -34,7 +34,7 @@ BANK = bank.Config(
   layers=1,
 )
 # Devices along data and model; the first mesh is what others are compared to.
-FEW, MORE = ((1, 1), (8, 1), (2, 4)), ((2, 1), (4, 1), (4, 2))
+ALONE, BOTH, OTHERS = (1, 1), (2, 4), ((2, 1), (4, 1), (8, 1), (4, 2))
 
 
 def make_problem(names):
@@ -110,12 +110,12 @@ class EightTest(chex.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     sharding.MIN_SHARDED_SIZE = 2**8  # these models are small
-    cls.all = Ran(list(mixers.MIXERS), FEW, optax.sgd(0.1))
-    cls.one = Ran(["softmax"], (FEW[0], *MORE), optax.adam(1e-3))
+    cls.all = Ran(list(mixers.MIXERS), (ALONE, BOTH), optax.sgd(0.1))
+    cls.one = Ran(["softmax"], (ALONE, *OTHERS), optax.adam(1e-3))
 
   def test_every_mesh_gives_the_losses_of_one_device(self):
     for ran in (self.all, self.one):
-      alone = ran.losses.pop((1, 1))
+      alone = ran.losses.pop(ALONE)
       for mesh, name in itertools.product(ran.losses, alone):
         with self.subTest(mesh=mesh, mixer=name):
           losses = ran.losses[mesh][name]
@@ -123,10 +123,11 @@ class EightTest(chex.TestCase):
           self.assertLess(losses[-1], losses[0] - 0.01)
 
   def test_weights_are_gathered_and_neither_batches_nor_banks_are(self):
-    head = {(8, 1): "f32[16,256]", (2, 4): "f32[16,64]"}
-    for mesh, shape in head.items():
-      found = collectives(self.all.programs[mesh])
-      self.assertIn(shape, found["all-gather"])
+    programs = self.one.programs | {BOTH: self.all.programs[BOTH]}
+    del programs[ALONE]
+    for mesh, program in programs.items():
+      found = collectives(program)
+      self.assertIn(f"f32[16,{256 // mesh[1]}]", found["all-gather"])  # head
       for kind in ("all-gather", "all-to-all", "collective-permute"):
         for shape in found[kind]:
           with self.subTest(mesh=mesh, kind=kind, shape=shape):
