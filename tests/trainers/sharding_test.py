@@ -140,6 +140,15 @@ class PlaceTest(chex.TestCase):
         results.append((state, metrics, run.evaluate(state)))
     chex.assert_trees_all_close(*results, rtol=1e-5)
 
+  def test_a_sampled_batch_is_made_where_it_trains(self):
+    mesh = sharding.make_mesh()
+    with jax.set_mesh(mesh):
+      run = loop.compile_run(toy.problem(), TX, mesh)
+      program = run.step.lower(run.init(KEY)).compile().as_text()
+    self.assertIn("all-reduce", program)
+    for collective in ("all-gather", "all-to-all", "collective-permute"):
+      self.assertNotIn(collective, program)
+
   def test_the_memory_of_a_state_is_given_to_the_next(self):
     mesh = sharding.make_mesh()
     with jax.set_mesh(mesh):
