@@ -35,9 +35,9 @@ class GenerateTest(parameterized.TestCase):
 
   def write(self, prompt=b"ab", **options):
     pieces = []
-    config, params = writing.load(self.workdir)
+    author = writing.of_run(self.workdir)
     options = dict(num_tokens=24) | options
-    written = writing.write(config, params, prompt, pieces.append, **options)
+    written = writing.write(author, prompt, pieces.append, **options)
     return written, pieces
 
   def test_the_command_prints_what_the_model_writes(self):
@@ -61,7 +61,7 @@ class GenerateTest(parameterized.TestCase):
     written, pieces = self.write(cuts=[ascii_only])
     self.assertLen(written, 24)  # longer than the context of 16
     self.assertEqual([len(x) for x in pieces], [2] + 24 * [1])
-    self.assertEqual("".join(pieces).encode(), b"ab" + written)
+    self.assertEqual("".join(pieces).encode(), b"ab" + bytes(written))
 
   def test_the_seed_decides_the_text(self):
     first, again, other = (self.write(seed=seed)[0] for seed in (1, 1, 2))
@@ -69,9 +69,11 @@ class GenerateTest(parameterized.TestCase):
     self.assertNotEqual(first, other)
 
   def test_a_config_is_read_from_its_run(self):
-    config, params = writing.load(self.workdir)
-    self.assertEqual(config, self.config)
-    self.assertEqual(params["params"]["embed"]["embedding"].shape, (256, 16))
+    author = writing.of_run(self.workdir)
+    self.assertEqual(author.config, self.config.model)
+    self.assertEqual(author.context, self.config.context)
+    table_VE = author.params["params"]["embed"]["embedding"]
+    self.assertEqual(table_VE.shape, (256, 16))
 
   def test_no_run_says_what_was_looked_for_and_how_to_make_it(self):
     workdir = pathlib.Path(self.create_tempdir().full_path) / "none"
@@ -88,7 +90,7 @@ class GenerateTest(parameterized.TestCase):
     with self.assertRaisesRegex(
       ValueError, f"no checkpoint in {workdir}/pretrain/pretrained/checkpoints"
     ):
-      writing.load(workdir)
+      writing.of_run(workdir)
 
   @parameterized.parameters(
     ("abrupt_learning", None, "run of random_computation: missing fields"),
@@ -102,14 +104,16 @@ class GenerateTest(parameterized.TestCase):
       config = dataclasses.replace(config, model=model)
     run.claim_workdir(workdir, config)
     with self.assertRaisesRegex(ValueError, message):
-      writing.load(workdir)
+      writing.of_run(workdir)
 
   @parameterized.parameters(
-    ("--prompt=", "--prompt is empty: it takes a byte to go on from"),
+    ("--prompt=", "prompt='' has no token: it takes one to go on from"),
     ("--top_p=2", "top_p=2.0 is not in (0, 1]"),
   )
   def test_a_bad_flag_is_explained(self, flag, message):
-    result = command.launch(flag, module="launch.generate")
+    result = command.launch(
+      f"--workdir={self.workdir}", flag, module="launch.generate"
+    )
     self.assertNotEqual(result.returncode, 0)
     self.assertIn(message, result.stderr)
     self.assertNotIn("Traceback", result.stderr)
