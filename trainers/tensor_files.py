@@ -122,6 +122,9 @@ def _place(dtype, shape, data_offsets):
   if dtype not in DTYPES:
     raise ValueError(f"dtype={dtype!r} is not one of {sorted(DTYPES)}")
   start, end = data_offsets
-  if end - start != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
+  if (
+    start < 0
+    or end - start != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+  ):
     raise ValueError(f"{shape=} of {dtype=} does not fill {data_offsets=}")
   return DTYPES[dtype], tuple(shape), start, end
