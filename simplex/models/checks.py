@@ -5,6 +5,36 @@ from typing import Any
 
 from simplex.models import layers, mixers
 
+# Fields that are None or at least 1.
+SIZES = (
+  "vocab_size",
+  "width",
+  "num_heads",
+  "num_key_heads",
+  "head_width",
+  "mixer_every",
+  "num_positions",
+  "feed_forward_width",
+  "mup_base_width",
+)
+
+
+def sizes(cfg: Any) -> None:
+  for name in SIZES:
+    at_least(cfg, name, 1)
+  at_least(cfg, "num_layers", 0)
+  at_least(cfg, "gated_from", 0)
+  if cfg.head_width is None:
+    multiple(cfg, "width", "num_heads")
+  multiple(cfg, "num_heads", "num_key_heads")
+
+
+def length(cfg: Any, num_tokens: int) -> None:
+  if num_tokens > cfg.num_positions:
+    raise ValueError(
+      f"{num_tokens} tokens are more than num_positions={cfg.num_positions}"
+    )
+
 
 def at_least(cfg: Any, name: str, least: int) -> None:
   value = getattr(cfg, name)
@@ -35,8 +65,8 @@ def stretch(cfg: Any) -> None:
   if not cfg.rotary_stretch:
     return
   match cfg.rotary_stretch:
-    case (factor, low, high, length) if (
-      factor > 0 and 0 <= low < high and length >= 0
+    case (factor, low, high, tokens) if (
+      factor > 0 and 0 <= low < high and tokens >= 0
     ):
       return
   raise ValueError(

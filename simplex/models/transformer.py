@@ -11,17 +11,6 @@ from simplex.models import cached, checks, layers, mixers
 from simplex.types import Array, Params
 
 DTYPES = ("bfloat16", "float16", "float32")
-SIZES = (
-  "vocab_size",
-  "width",
-  "num_heads",
-  "num_key_heads",
-  "head_width",
-  "mixer_every",
-  "num_positions",
-  "feed_forward_width",
-  "mup_base_width",
-)
 # Of each layer or stack, by its name in the parameters; under "positions", that
 # of the next token of each text, where they are learned.
 Caches = dict[str, Any]
@@ -51,7 +40,8 @@ class Config:
     rotary_stretch: (factor, low, high, length) of `layers.stretched`; empty is
       none.
     num_positions: how many have a learned embedding, which is added to that of
-      the token; no text may be longer. None has no such embeddings.
+      the token; None has no such embeddings. No text may be longer: one that
+      outgrows them in pieces has logits of NaN.
     norm: a key of `layers.NORMS`.
     norm_epsilon: what norms add to the variance.
     biases: names of the projections that have one, of `mixers.PROJECTIONS` and
@@ -103,13 +93,7 @@ class Config:
   mup_base_width: int | None = None
 
   def __post_init__(self):
-    for name in SIZES:
-      checks.at_least(self, name, 1)
-    checks.at_least(self, "num_layers", 0)
-    checks.at_least(self, "gated_from", 0)
-    if self.head_width is None:
-      checks.multiple(self, "width", "num_heads")
-    checks.multiple(self, "num_heads", "num_key_heads")
+    checks.sizes(self)
     checks.one_of(self, "feed_forward", layers.FEED_FORWARDS)
     checks.one_of(self, "norm", layers.NORMS)
     checks.one_of(self, "dtype", DTYPES)
@@ -214,7 +198,7 @@ class Transformer(nn.Module):
     cfg, T = self.config, x_BTE.shape[1]
     if cfg.num_positions is None:
       return x_BTE, None
-    _check_length(cfg, T)
+    checks.length(cfg, T)
     if next_B is None:
       next_B = jnp.zeros(1, jnp.int32)
     place = nn.Embed(
@@ -358,7 +342,7 @@ def _first_positions(cfg, batch_size, length, padding_B):
   """A cache of learned positions; those of padding are below 0."""
   if cfg.num_positions is None:
     return {}
-  _check_length(cfg, length)
+  checks.length(cfg, length)
   first_B = jnp.zeros(batch_size, jnp.int32)
   return {"positions": first_B if padding_B is None else first_B - padding_B}
 
@@ -392,10 +376,3 @@ def _head_std(cfg):
   if cfg.init_std is not None:
     return cfg.init_std
   return cfg.width ** (-0.5 if cfg.mup_base_width is None else -1)
-
-
-def _check_length(cfg, length):
-  if length > cfg.num_positions:
-    raise ValueError(
-      f"{length} tokens are more than num_positions={cfg.num_positions}"
-    )

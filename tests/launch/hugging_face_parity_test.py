@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from launch import hugging_face
+from simplex.adapters import adapter, paths
 from simplex.models import transformer
 
 SIZES = dict(
@@ -125,6 +126,49 @@ class ParityTest(parameterized.TestCase):
     self.assertFalse(any(info.values()), info)
     np.testing.assert_array_equal(
       logits(again.eval(), self.tokens_BT), logits(model, self.tokens_BT)
+    )
+
+
+class AdapterParityTest(parameterized.TestCase):
+  """LoRA of the `peft` package on a model of `transformers`."""
+
+  def setUp(self):
+    super().setUp()
+    for name in ("torch", "transformers", "peft"):
+      if importlib.util.find_spec(name) is None:
+        self.skipTest(f"{name} is not installed")
+    self.folder = pathlib.Path(self.create_tempdir().full_path)
+    self.tokens_BT = np.random.default_rng(0).integers(0, 23, (2, 16))
+
+  @parameterized.parameters(
+    ("llama", ["q_proj", "down_proj"]), ("gpt2", ["mlp.c_proj"])
+  )
+  def test_a_folder_of_peft_makes_the_same_changes(self, name, targets):
+    import peft as real
+
+    model = theirs(name)
+    model.save_pretrained(self.folder / "base")
+    settings = real.LoraConfig(
+      r=2, lora_alpha=3, target_modules=targets, init_lora_weights=False
+    )
+    changed = real.get_peft_model(model, settings).eval()
+    expected = logits(changed, self.tokens_BT)
+    changed.save_pretrained(self.folder / "adapter")
+    config, params = hugging_face.load(self.folder / "base")
+    modules = hugging_face.adapter_modules(MODELS[name][0], config)
+    factors = hugging_face.load_adapter(self.folder / "adapter", modules)
+    self.assertLen(factors, 2 * len(targets))
+    kernels = paths.pick(params, factors)
+    merged = paths.place(
+      params, {p: adapter.change(kernels[p], f) for p, f in factors.items()}
+    )
+    ours = transformer.Transformer(config)
+    found = jax.jit(ours.apply)(merged, self.tokens_BT)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    hugging_face.save_adapter(self.folder / "ours", factors, modules)
+    again = real.PeftModel.from_pretrained(theirs(name), self.folder / "ours")
+    np.testing.assert_allclose(
+      logits(again.eval(), self.tokens_BT), expected, atol=1e-5
     )
 
 

@@ -184,6 +184,11 @@ class TransformerTest(chex.TestCase):
       model.apply(params, jnp.zeros((1, 8), jnp.int32))
     with self.assertRaisesRegex(ValueError, message):
       model.init_cache(2, 8)
+    caches = model.init_cache(2, 7)
+    extend = jax.jit(functools.partial(model.apply, method="extend"))
+    for is_finite in (True, False):
+      logits_BTV, caches = extend(params, tokens_BT, caches)
+      self.assertEqual(bool(jnp.isfinite(logits_BTV).all()), is_finite)
 
   def test_switches_and_a_base_reach_the_mixer(self):
     config = dataclasses.replace(
