@@ -69,6 +69,8 @@ def main(argv):
 def _author():
   """Who the flags ask for."""
   if _MODEL.value is None:
+    if _DTYPE.present:
+      raise ValueError("--dtype goes with --model alone")
     return writing.of_run(pathlib.Path(_WORKDIR.value))
   for flag in (_WORKDIR, _STOP):
     if flag.present:

@@ -130,7 +130,7 @@ def write(
     temperature: see `decode.generate`.
   """
   model = transformer.Transformer(author.config)
-  caches = model.init_cache(1, author.context or len(prompt) + num_tokens)
+  length = author.context or len(prompt) + num_tokens
   seen = []
   tell = _teller(author.tokenizer, show)
 
@@ -142,7 +142,7 @@ def write(
   def run(params, prompt_BT):
     return decode.generate(
       functools.partial(model.apply, params, method="extend"),
-      caches,
+      model.init_cache(1, length),
       prompt_BT,
       jax.random.key(seed),
       num_tokens=num_tokens,

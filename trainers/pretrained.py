@@ -18,7 +18,7 @@ from trainers import files, tensor_files
 
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+INDEX = ".index.json"  # after the name of the one file that there is not
 MAX_FILE_BYTES = 5_000_000_000
 
 
@@ -45,20 +45,20 @@ def open_tensors(
   Raises:
     ValueError: files or tensors are missing, or a file is damaged; names them.
   """
-  folder = pathlib.Path(folder)
+  folder, index = pathlib.Path(folder), name + INDEX
   if (folder / name).is_file():
     return tensor_files.open_tensors(folder / name)
-  if not (folder / INDEX).is_file():
-    raise ValueError(f"{folder} has neither {name} nor {INDEX}")
-  where = read_settings(folder, INDEX).get("weight_map")
+  if not (folder / index).is_file():
+    raise ValueError(f"{folder} has neither {name} nor {index}")
+  where = read_settings(folder, index).get("weight_map")
   if not isinstance(where, dict):
-    raise ValueError(f"{folder / INDEX} has no weight_map")
+    raise ValueError(f"{folder / index} has no weight_map")
   names = sorted(set(where.values()))
   if missing := [x for x in names if not (folder / x).is_file()]:
-    raise ValueError(f"{folder} has none of the files {missing} of its {INDEX}")
+    raise ValueError(f"{folder} has none of the files {missing} of its {index}")
   parts = {x: tensor_files.open_tensors(folder / x) for x in names}
   if lost := [x for x, file in where.items() if x not in parts[file]]:
-    raise ValueError(f"{folder / INDEX} names tensors that no file has: {lost}")
+    raise ValueError(f"{folder / index} names tensors that no file has: {lost}")
   return {x: parts[file][x] for x, file in where.items()}
 
 
@@ -77,9 +77,14 @@ def place(
     sharding: None is the default device.
   """
   if sharding is None:
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-  copy = lambda index: np.array(read(index), dtype, order="C")
-  return jax.make_array_from_callback(like.shape, sharding, copy)
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+  def part(index):
+    x = read(index)
+    # Views are copied: JAX may keep what it is given, and files may change.
+    return x.astype(dtype, order="C", copy=not x.flags.owndata)
+
+  return jax.make_array_from_callback(like.shape, sharding, part)
 
 
 def write(
@@ -132,7 +137,7 @@ def _write_tensors(folder, name, like, read, max_file_bytes):
     where |= dict.fromkeys(part, file)
   total = sum(map(tensor_files.num_bytes, like.values()))
   index = {"metadata": {"total_size": total}, "weight_map": where}
-  files.write_json(folder / INDEX, index)
+  files.write_json(folder / (name + INDEX), index)
 
 
 def _parts(like, max_bytes) -> Iterator[dict[str, Any]]:

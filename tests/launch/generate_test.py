@@ -115,6 +115,7 @@ class GenerateTest(parameterized.TestCase):
   @parameterized.parameters(
     ("--prompt=", "prompt='' has no token: it takes one to go on from"),
     ("--top_p=2", "top_p=2.0 is not in (0, 1]"),
+    ("--dtype=bfloat16", "--dtype goes with --model alone"),
   )
   def test_a_bad_flag_is_explained(self, flag, message):
     result = command.launch(

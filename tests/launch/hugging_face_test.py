@@ -28,7 +28,7 @@ class HuggingFaceTest(parameterized.TestCase):
   def test_loading_is_the_inverse_of_saving(self, architecture):
     config = toy_models.CONFIGS[architecture]
     toy_models.save(self.folder, architecture, max_file_bytes=4_000)
-    self.assertTrue((self.folder / pretrained.INDEX).exists())
+    self.assertTrue((self.folder / "model.safetensors.index.json").exists())
     found, params = hugging_face.load(self.folder)
     free = dataclasses.replace(
       hugging_face._explicit(found), dtype=config.dtype

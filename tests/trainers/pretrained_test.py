@@ -11,6 +11,7 @@ import numpy as np
 from trainers import pretrained
 
 SETTINGS = {"model_type": "toy"}
+INDEX = "model.safetensors.index.json"
 
 
 def some_tensors():
@@ -50,10 +51,10 @@ class PretrainedTest(absltest.TestCase):
       self.names(),
       ["config.json"]
       + [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
-      + ["model.safetensors.index.json"],
+      + [INDEX],
     )
     self.assert_written()
-    index = pretrained.read_settings(self.folder, pretrained.INDEX)
+    index = pretrained.read_settings(self.folder, INDEX)
     self.assertEqual(index["metadata"], {"total_size": 160})
 
   def test_a_failure_leaves_nothing(self):
@@ -104,7 +105,7 @@ class PretrainedTest(absltest.TestCase):
       read()
     self.folder.rmdir()
     self.write(max_file_bytes=64)
-    path = self.folder / pretrained.INDEX
+    path = self.folder / INDEX
     index = json.loads(path.read_text())
     index["weight_map"]["y"] = "model-00001-of-00003.safetensors"
     path.write_text(json.dumps(index))
