@@ -84,6 +84,7 @@ def save(
   config: transformer.Config,
   params: Params,
   *,
+  others: family.Settings | None = None,
   max_file_bytes: int = pretrained.MAX_FILE_BYTES,
 ) -> None:
   """Writes a model as one of Hugging Face, whole or not at all.
@@ -93,6 +94,8 @@ def save(
     architecture: a key of `families.FAMILIES`.
     config: of the model.
     params: its parameters.
+    others: settings beside those of the config, such as "eos_token_id", or all
+      that it was loaded with.
     max_file_bytes: of a file of tensors.
 
   Raises:
@@ -100,7 +103,7 @@ def save(
       config's, or the folder holds something.
   """
   kind = families.find({"architectures": [architecture]})
-  settings = _settings(architecture, kind, config)
+  settings = {**(others or {}), **_settings(architecture, kind, config)}
   leaves = paths.flatten(params)
   where = tensors.slots(kind.table, leaves, config.num_layers)
   sources = tensors.sources(where)
@@ -108,9 +111,10 @@ def save(
     name: jax.ShapeDtypeStruct(shape, leaves[sources[name][0].path].dtype)
     for name, shape in tensors.shapes(where, leaves).items()
   }
+  dtype = str(jnp.result_type(*like.values()))
   pretrained.write(
     folder,
-    settings,
+    {**settings, "dtype": dtype, "torch_dtype": dtype},  # new and old
     like,
     lambda name: tensors.write(sources[name], leaves),
     max_file_bytes=max_file_bytes,

@@ -59,6 +59,14 @@ class HuggingFaceTest(parameterized.TestCase):
     hugging_face.save(low, LLAMA, config, params)
     chex.assert_trees_all_equal(hugging_face.load(low)[1], expected)
 
+  def test_settings_that_are_not_ours_are_kept_if_given(self):
+    others = dict(eos_token_id=[3, 4], hidden_size=999)
+    toy_models.save(self.folder, LLAMA, others=others)
+    settings = pretrained.read_settings(self.folder)
+    self.assertEqual(settings["eos_token_id"], [3, 4])
+    self.assertEqual(settings["hidden_size"], 8)
+    self.assertEqual(settings["torch_dtype"], "float32")
+
   def test_parameters_go_where_they_are_told(self):
     mesh = jax.make_mesh((2,), ("model",), (AxisType.Auto,))
     whole, split = (NamedSharding(mesh, p) for p in (P(), P(None, "model")))
