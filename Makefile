@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXPERIMENT ?= random_computation
+# How often `make soak` kills its runs; the tests do it 3 times.
+KILLS ?= 50
 # A block that is far too large keeps the compiler busy for many minutes.
 TPU_SECONDS ?= 600
 BIN := $(VENV)/bin
 TESTS := $(BIN)/python -m pytest -q
 INTERPRETED := tests/kernels/interpreted
 
-.PHONY: run install test interpreted fast lint compile-gpu compile-tpu clean
+.PHONY: run install test interpreted fast soak lint compile-gpu compile-tpu clean
 
 run: install
 	$(BIN)/python -m launch.run --experiment=$(EXPERIMENT)
@@ -23,6 +25,10 @@ interpreted: install
 # Without GPU kernels, and the run of every experiment at its smallest size.
 fast: install
 	$(TESTS) -n 2 --ignore=tests/launch/experiments_test.py --ignore=$(INTERPRETED) --ignore=tests/kernels/compiled
+
+# Small runs killed at random moments lose nothing.
+soak: install
+	SIMPLEX_KILLS=$(KILLS) SIMPLEX_SEED=$$(date +%s) $(TESTS) -n 0 -s tests/trainers/faults -k kills
 
 # Whole programs compiled for an H200, not run on one. Downloads 383 MB.
 compile-gpu: install
