@@ -1,0 +1,168 @@
+"""What a training run will take, from its compiled step, without a step.
+
+The devices need not be here: see `topologies`.
+"""
+
+from collections.abc import Mapping, Sequence
+import math
+import time
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+import optax
+
+from trainers import accelerators, collectives, flops, loop, sharding
+from trainers.problem import Problem
+
+
+class Leaf(NamedTuple):
+  """One array of parameters; `bytes` are those on one device."""
+
+  path: str
+  shape: tuple[int, ...]
+  dtype: str
+  spec: str
+  bytes: int
+
+
+class Memory(NamedTuple):
+  """Bytes on one device; `temporary` are activations and gradients."""
+
+  parameters: int
+  optimizer: int
+  source: int
+  temporary: int
+  program: int
+  rest: int
+
+  @property
+  def total(self) -> int:
+    return sum(self)
+
+
+class Plan(NamedTuple):
+  """What is known of a step before it runs.
+
+  Attributes:
+    mesh: axes and their sizes.
+    device_kind: as JAX names it.
+    leaves: of the parameters.
+    memory: of one device.
+    capacity: bytes that a device has; None where that is not known.
+    batch: name to shape.
+    tokens: in a batch; 0 if it has none.
+    flops: of the model in a step, on all devices, by dtype.
+    compiler_flops: XLA's count on one device: the body of a loop once.
+    ideal_seconds: of a step on devices at their peak; 0 where not known.
+    collectives: in the compiled step.
+    gathered: those of them that put a batch together.
+    seconds: that the compiler took.
+  """
+
+  mesh: Mapping[str, int]
+  device_kind: str
+  leaves: Sequence[Leaf]
+  memory: Memory
+  capacity: int | None
+  batch: Mapping[str, tuple[int, ...]]
+  tokens: int
+  flops: Mapping[str, int]
+  compiler_flops: float
+  ideal_seconds: float
+  collectives: Sequence[collectives.Collective]
+  gathered: Sequence[collectives.Collective]
+  seconds: float
+
+  @property
+  def parameters(self) -> int:
+    return sum(math.prod(leaf.shape) for leaf in self.leaves)
+
+  @property
+  def whole(self) -> Sequence[Leaf]:
+    """The large parameters that every device has all of."""
+    return [
+      leaf
+      for leaf in self.leaves
+      if math.prod(leaf.shape) >= sharding.MIN_SHARDED_SIZE
+      and leaf.spec == "()"
+    ]
+
+
+def make(
+  problem: Problem, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> Plan:
+  """Compiles one step for a mesh, and reads what the compiler says of it."""
+  run = loop.compile_run(problem, optimizer, mesh)
+  state = _placed(run, mesh)
+  batch, _ = jax.eval_shape(problem.source.next, state.source)
+  start = time.monotonic()
+  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+    compiled = run.step.lower(state).compile()
+  seconds = time.monotonic() - start
+  leaves = _leaves(state.params)
+  found = collectives.read(compiled.as_text())
+  counted = flops.of_step(problem)
+  kind = mesh.devices.flat[0].device_kind
+  known = accelerators.find(kind)
+  return Plan(
+    mesh=dict(mesh.shape),
+    device_kind=kind,
+    leaves=leaves,
+    memory=_memory(state, compiled.memory_analysis()),
+    capacity=known.memory if known else None,
+    batch={name: x.shape for name, x in batch.items()},
+    tokens=run.tokens,
+    flops=counted,
+    compiler_flops=(compiled.cost_analysis() or {}).get("flops", 0.0),
+    ideal_seconds=flops.ideal_seconds(counted, kind) / mesh.size,
+    collectives=found,
+    gathered=collectives.gathered_batches(
+      found,
+      max(x.shape[0] for x in batch.values()),
+      [leaf.shape for leaf in leaves] + [leaf.shape[1:] for leaf in leaves],
+    ),
+    seconds=seconds,
+  )
+
+
+def _placed(run: loop.Run, mesh: Mesh) -> Any:
+  """The shapes of a train state, with where its arrays live."""
+  shapes = jax.eval_shape(run.init, jax.random.key(0))
+  return jax.tree.map(
+    lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+    shapes,
+    sharding.of_state(shapes, mesh),
+  )
+
+
+def _leaves(params: Any) -> Sequence[Leaf]:
+  return [
+    Leaf(
+      jax.tree_util.keystr(path, simple=True, separator="/"),
+      x.shape,
+      str(x.dtype),
+      str(tuple(x.sharding.spec)).replace("'", ""),
+      _bytes(x),
+    )
+    for path, x in jax.tree.leaves_with_path(params)
+  ]
+
+
+def _memory(state: Any, stats: Any) -> Memory:
+  parts = (state.params, state.opt_state, state.source)
+  sizes = [sum(map(_bytes, jax.tree.leaves(part))) for part in parts]
+  # The new state takes the place of the old one, as far as it can.
+  arguments = stats.argument_size_in_bytes - sum(sizes)
+  outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
+  return Memory(
+    *sizes,
+    temporary=stats.temp_size_in_bytes,
+    program=stats.generated_code_size_in_bytes,
+    rest=max(arguments, 0) + max(outputs, 0),
+  )
+
+
+def _bytes(x: jax.ShapeDtypeStruct) -> int:
+  """On one device."""
+  return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
