@@ -23,13 +23,18 @@ AHEAD = 4
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """How long to train, and how often to look. Periods are in steps."""
+  """How long to train, and how often to look. Periods are in steps.
+
+  A batch is computed in `accumulate` parts, one after another, whose gradients
+  are summed: each part then needs that much less memory.
+  """
 
   num_steps: int = 1000
   log_every: int = 10
   eval_every: int = 100
   save_every: int = 1000
   keep_checkpoints: int = 2
+  accumulate: int = 1
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
@@ -67,8 +72,8 @@ def fit(
   """
   root = pathlib.Path(workdir)
   root.mkdir(parents=True, exist_ok=True)
-  mesh = sharding.make_mesh()
-  run = compile_run(problem, optimizer, mesh)
+  mesh = sharding.ambient_mesh()
+  run = compile_run(problem, optimizer, mesh, config.accumulate)
   with (
     jax.set_mesh(mesh),
     interrupts.deferred() as interrupted,
@@ -132,19 +137,22 @@ class Run(NamedTuple):
 
 
 def compile_run(
-  problem: Problem, optimizer: optax.GradientTransformation, mesh: Mesh
+  problem: Problem,
+  optimizer: optax.GradientTransformation,
+  mesh: Mesh,
+  accumulate: int = 1,
 ) -> Run:
   """Places a problem on a mesh; functions compile when first called."""
   init = functools.partial(init_state, problem, optimizer)
   shapes = jax.eval_shape(init, jax.random.key(0))
   batch, _ = jax.eval_shape(problem.source.next, shapes.source)
-  sharding.check_batch(batch, mesh)
+  sharding.check_batch(batch, mesh, accumulate)
   shardings = sharding.of_state(shapes, mesh)
-  problem = problem._replace(source=sharding.spread(problem.source, mesh))
+  problem = sharding.place(problem, mesh)
   return Run(
     init=jax.jit(init, out_shardings=shardings),
     step=jax.jit(
-      functools.partial(train_step, problem, optimizer),
+      functools.partial(train_step, problem, optimizer, accumulate=accumulate),
       donate_argnums=0,
       out_shardings=(shardings, None),
     ),

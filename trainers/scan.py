@@ -22,6 +22,7 @@ def fit(
   num_steps: int,
   *,
   eval_every: int | None = None,
+  accumulate: int = 1,
 ) -> tuple[TrainState, Metrics, Metrics]:
   """Trains for `num_steps` with no disk and no clock.
 
@@ -34,6 +35,7 @@ def fit(
     num_steps: updates.
     eval_every: steps between evaluations, a divisor of `num_steps`; None
       evaluates at the start and at the end only.
+    accumulate: microbatches of a step; see `train_step`.
 
   Returns:
     The final state; the metrics of every step, stacked, `[num_steps]`; the
@@ -45,7 +47,9 @@ def fit(
   eval_every = eval_every or num_steps
   if num_steps % eval_every:
     raise ValueError(f"{eval_every=} does not divide {num_steps=}")
-  step_fn = functools.partial(train_step, problem, optimizer)
+  step_fn = functools.partial(
+    train_step, problem, optimizer, accumulate=accumulate
+  )
 
   def chunk(state, _):
     evals = evaluate(problem, state)
@@ -80,15 +84,15 @@ def sweep(run: Callable[[Any], Any], settings: Any, *, at_once: int = 1) -> Any:
   Returns:
     The results, stacked in the order of the settings, on the host.
   """
-  mesh = sharding.make_mesh()
+  mesh = sharding.ambient_mesh()
   (count,) = {x.shape[0] for x in jax.tree.leaves(settings)}
   # The last devices may have to repeat a setting, so that all get as many.
   order = np.arange(-(-count // mesh.size) * mesh.size) % count
   many = jax.shard_map(
     lambda xs: jax.lax.map(run, xs, batch_size=at_once),
     mesh=mesh,
-    in_specs=jax.P("data"),
-    out_specs=jax.P("data"),
+    in_specs=jax.P(sharding.AXES),
+    out_specs=jax.P(sharding.AXES),
     check_vma=False,
   )
   results = jax.jit(many)(jax.tree.map(lambda x: x[order], settings))

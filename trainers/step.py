@@ -27,21 +27,27 @@ def train_step(
   problem: Problem,
   optimizer: optax.GradientTransformation,
   state: TrainState,
+  *,
+  accumulate: int = 1,
 ) -> tuple[TrainState, Metrics]:
   """Makes a batch and moves the parameters once.
 
   Making the batch is part of the step, so that a generator and the model it
   feeds are one compiled program.
+
+  Args:
+    problem: what to optimise.
+    optimizer: any optax transformation.
+    state: of before the step.
+    accumulate: microbatches that the batch is computed in, one after another;
+      it must divide the batch. The gradient is that of the whole batch where
+      the loss is a mean over examples that weigh alike; metrics are averaged.
+
+  Returns:
+    The state after the step, and the metrics of before.
   """
   batch, source = problem.source.next(state.source)
-  key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-
-  def loss_fn(params):
-    return problem.loss(params, batch, key=key, step=state.step)
-
-  (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-    state.params
-  )
+  loss, metrics, grads = _gradient(problem, state, batch, accumulate)
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
   metrics = {
     "loss": loss,
@@ -56,6 +62,29 @@ def train_step(
     opt_state=opt_state,
     source=source,
   ), metrics
+
+
+def _gradient(problem, state, batch, accumulate):
+  """Loss, metrics and gradient, means over the microbatches."""
+  key = jax.random.wrap_key_data(state.key)
+  first = state.step * accumulate
+
+  def add(total, now):
+    i, part = now
+    part_key = jax.random.fold_in(key, first + i)
+    (loss, metrics), grads = jax.value_and_grad(problem.loss, has_aux=True)(
+      state.params, part, key=part_key, step=state.step
+    )
+    return jax.tree.map(jnp.add, total, grads), (loss, metrics)
+
+  # Every n-th row is in the same part, so that no row changes its device.
+  parts = jax.tree.map(
+    lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), batch
+  )
+  zeros = jax.tree.map(jnp.zeros_like, state.params)
+  total, rows = jax.lax.scan(add, zeros, (jnp.arange(accumulate), parts))
+  grads = jax.tree.map(lambda x: x / accumulate, total)
+  return *jax.tree.map(lambda x: x.mean(axis=0), rows), grads
 
 
 def evaluate(problem: Problem, state: TrainState) -> Metrics:
