@@ -20,8 +20,8 @@ from typing import Any
 from absl import app, flags
 import jax
 
-from launch import experiments, overrides, process
-from trainers import files, progress, reports
+from launch import dry_run, experiments, overrides, process
+from trainers import files, progress, reports, sharding
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
 
@@ -111,6 +111,11 @@ def main(argv):
     config = preset(module, _PRESET.value)
     seed = [] if _SEED.value is None else [f"seed={_SEED.value}"]
     config = overrides.apply(config, _SET.value + seed)
+    if dry_run.asked():
+      process.prepare()
+      mesh = sharding.make_mesh(devices=dry_run.devices())
+      print(dry_run.run(module, config, mesh))
+      return
     continues = claim_workdir(workdir, config)
   except ValueError as error:
     raise app.UsageError(str(error)) from error

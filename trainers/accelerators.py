@@ -1,4 +1,4 @@
-"""Memory and peak speed of accelerators, by the name that JAX gives a device."""
+"""Memory and peak speed of accelerators, by the names that JAX has for them."""
 
 from collections.abc import Mapping
 import re
@@ -22,7 +22,9 @@ class Accelerator(NamedTuple):
 
 
 def _tpu(gib: int, tera: float) -> Accelerator:
-  return Accelerator(gib * GIB, dict.fromkeys(_HALF + ("float32",), tera * 1e12))
+  return Accelerator(
+    gib * GIB, dict.fromkeys(_HALF + ("float32",), tera * 1e12)
+  )
 
 
 def _gpu(memory: float, half: float, tf32: float) -> Accelerator:

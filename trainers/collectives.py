@@ -1,4 +1,4 @@
-"""What the devices of a compiled program tell each other, read from its text."""
+"""What devices tell each other in a compiled program, read from its text."""
 
 from collections.abc import Iterable, Sequence
 import math
@@ -76,12 +76,12 @@ def _integers(text: str) -> tuple[int, ...]:
   return tuple(map(int, filter(None, text.split(","))))
 
 
-def gathered_batches(
+def whole_batches(
   found: Iterable[Collective],
   batch_size: int,
   exempt: Iterable[tuple[int, ...]],
 ) -> Sequence[Collective]:
-  """The gathers that put the rows of a batch together on every device.
+  """The collectives that leave all rows of a batch on every device.
 
   Args:
     found: the collectives of a program.
@@ -89,15 +89,20 @@ def gathered_batches(
     exempt: shapes of arrays without rows that may be gathered: parameters.
 
   Returns:
-    Those whose gathered axis is as long as the batch or a multiple of it, as
-    of rows flattened with their positions.
+    Gathers along an axis as long as the batch or a multiple of it, as of rows
+    flattened with their positions; and sums of arrays with such an axis.
   """
   exempt = {_core(shape) for shape in exempt}
+
+  def has_rows(x):
+    axes = x.axes if x.kind == "all-gather" else range(len(x.shape))
+    return any(x.shape[i] % batch_size == 0 for i in axes)
+
   return [
     x
     for x in found
-    if x.kind == "all-gather"
-    and any(x.shape[i] % batch_size == 0 for i in x.axes)
+    if x.kind in ("all-gather", "all-reduce")
+    and has_rows(x)
     and _core(x.shape) not in exempt
   ]
 

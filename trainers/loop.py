@@ -12,7 +12,15 @@ from jax.sharding import Mesh
 import optax
 
 from simplex.types import Array, Key, Metrics
-from trainers import checkpoints, interrupts, metrics, progress, sharding
+from trainers import (
+  checkpoints,
+  interrupts,
+  metrics,
+  profiling,
+  progress,
+  rehearsal,
+  sharding,
+)
 from trainers.problem import Problem, TrainState
 from trainers.step import evaluate, init_state, train_step
 
@@ -70,6 +78,8 @@ def fit(
     FloatingPointError: the loss is not finite; checkpoints are from before.
     KeyboardInterrupt: Ctrl-C; the step is finished and saved first.
   """
+  if instead := rehearsal.instead():
+    return instead(rehearsal.Training(problem, optimizer, config))
   root = pathlib.Path(workdir)
   root.mkdir(parents=True, exist_ok=True)
   mesh = sharding.ambient_mesh()
@@ -83,13 +93,14 @@ def fit(
     start = int(state.step)
     throttle = limit_ahead()
     with (
+      profiling.profiled(run.step, root) as take_step,
       progress.meter(root.name, config.num_steps, run.tokens) as on_row,
       metrics.Writer(workdir, step=start, on_row=on_row) as writer,
     ):
       for step in range(start, config.num_steps):
         if step % config.eval_every == 0:
           writer.write(step, run.evaluate(state))
-        state, step_metrics = run.step(state)
+        state, step_metrics = take_step(state)
         throttle(step_metrics["loss"])
         stop = interrupted()
         due = stop or (step + 1) % config.save_every == 0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
+import numpy as np
 import optax
 
 from trainers import accelerators, collectives, flops, loop, sharding
@@ -56,7 +57,7 @@ class Plan(NamedTuple):
     compiler_flops: XLA's count on one device: the body of a loop once.
     ideal_seconds: of a step on devices at their peak; 0 where not known.
     collectives: in the compiled step.
-    gathered: those of them that put a batch together.
+    gathered: those of them that leave a whole batch on every device.
     seconds: that the compiler took.
   """
 
@@ -85,15 +86,18 @@ class Plan(NamedTuple):
       leaf
       for leaf in self.leaves
       if math.prod(leaf.shape) >= sharding.MIN_SHARDED_SIZE
-      and leaf.spec == "()"
+      and leaf.bytes == math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
     ]
 
 
 def make(
-  problem: Problem, optimizer: optax.GradientTransformation, mesh: Mesh
+  problem: Problem,
+  optimizer: optax.GradientTransformation,
+  mesh: Mesh,
+  accumulate: int = 1,
 ) -> Plan:
   """Compiles one step for a mesh, and reads what the compiler says of it."""
-  run = loop.compile_run(problem, optimizer, mesh)
+  run = loop.compile_run(problem, optimizer, mesh, accumulate)
   state = _placed(run, mesh)
   batch, _ = jax.eval_shape(problem.source.next, state.source)
   start = time.monotonic()
@@ -117,7 +121,7 @@ def make(
     compiler_flops=(compiled.cost_analysis() or {}).get("flops", 0.0),
     ideal_seconds=flops.ideal_seconds(counted, kind) / mesh.size,
     collectives=found,
-    gathered=collectives.gathered_batches(
+    gathered=collectives.whole_batches(
       found,
       max(x.shape[0] for x in batch.values()),
       [leaf.shape for leaf in leaves] + [leaf.shape[1:] for leaf in leaves],

@@ -67,7 +67,9 @@ def _tpus(name: str) -> Sequence[jax.Device]:
 
 def _gpus(target: str, count: int) -> Sequence[jax.Device]:
   for module in ("xla_cuda13", "xla_cuda13.xla_cuda_plugin"):
-    _need(f"jax_plugins.{module}", "--no-deps jax-cuda13-plugin jax-cuda13-pjrt")
+    _need(
+      f"jax_plugins.{module}", "--no-deps jax-cuda13-plugin jax-cuda13-pjrt"
+    )
   os.environ.update(GPU_ENVIRONMENT)
   hosts, rest = divmod(count, GPUS_PER_HOST)
   if rest and hosts:
