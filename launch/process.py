@@ -5,6 +5,8 @@ import os
 from absl import flags, logging
 import jax
 
+from trainers import profiling
+
 _CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices",
   2,
@@ -12,16 +14,46 @@ _CPU_DEVICES = flags.DEFINE_integer(
   "cores busy than one device does.",
   lower_bound=1,
 )
+_COMPILATION_CACHE = flags.DEFINE_string(
+  "compilation_cache",
+  None,
+  "A folder, or gs://..., where compiled programs are kept for later runs, of "
+  "this and of other processes.",
+)
+_PROFILE_STEPS = flags.DEFINE_string(
+  "profile_steps",
+  None,
+  "Profile these steps of every training, as 10:20, into its folder: for "
+  "TensorBoard with xprof.",
+)
+# Programs that compile faster are not worth a file.
+_CACHED_SECONDS = 0.2
+
+
+def profile_steps() -> range | None:
+  """The steps of --profile_steps; None is no step.
+
+  Raises:
+    ValueError: they are not like 10:20.
+  """
+  text = _PROFILE_STEPS.value
+  return None if text is None else profiling.parse(text)
 
 
 def prepare() -> None:
-  """Obeys --cpu_devices, and shows warnings alone unless --verbosity is given.
+  """Obeys --cpu_devices and --compilation_cache, and quiets the logs.
 
-  XLA_FLAGS and JAX_NUM_CPU_DEVICES go before the flag. To be called before JAX
-  first looks for devices.
+  Warnings alone are shown unless --verbosity is given. XLA_FLAGS and
+  JAX_NUM_CPU_DEVICES go before --cpu_devices. To be called before JAX first
+  looks for devices.
   """
   if not flags.FLAGS["verbosity"].present:
     logging.set_verbosity(logging.WARNING)  # orbax tells much at INFO
+  if _COMPILATION_CACHE.value:
+    jax.config.update("jax_compilation_cache_dir", _COMPILATION_CACHE.value)
+    jax.config.update(
+      "jax_persistent_cache_min_compile_time_secs", _CACHED_SECONDS
+    )
   by_xla = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
   if not by_xla and jax.config.jax_num_cpu_devices < 1:
     jax.config.update("jax_num_cpu_devices", _CPU_DEVICES.value)

@@ -21,7 +21,7 @@ from absl import app, flags
 import jax
 
 from launch import dry_run, experiments, overrides, process
-from trainers import files, progress, reports, sharding
+from trainers import attempts, files, profiling, progress, reports, sharding
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
 
@@ -116,6 +116,7 @@ def main(argv):
       mesh = sharding.make_mesh(devices=dry_run.devices())
       print(dry_run.run(module, config, mesh))
       return
+    process.profile_steps()  # or says why
     continues = claim_workdir(workdir, config)
   except ValueError as error:
     raise app.UsageError(str(error)) from error
@@ -135,8 +136,12 @@ def main(argv):
 
 def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
   started = time.monotonic()
-  report = module.run(config, str(workdir))
+  with profiling.requested(process.profile_steps()):
+    report = module.run(config, str(workdir))
   seconds = time.monotonic() - started
+  trained = attempts.table(workdir)
+  if trained:
+    report = report._replace(tables=[*report.tables, trained])
   reports.write(
     report,
     workdir,
@@ -145,6 +150,8 @@ def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
     seconds=seconds,
   )
   print(reports.summary(report))
+  if trained:
+    print(f"\n{attempts.page(trained)}\n")
   print(f"{progress.duration(seconds)}; open {workdir / 'report.html'}")
 
 

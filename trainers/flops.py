@@ -45,8 +45,16 @@ def count(fn: Callable, *args: Any) -> Mapping[str, int]:
     return _count(jax.make_jaxpr(fn)(*args).jaxpr)
 
 
+def ideal_step_seconds(problem: Problem, mesh: jax.sharding.Mesh) -> float:
+  """Time of a step on a mesh at its peak; 0, uncounted, where not known."""
+  kind = mesh.devices.flat[0].device_kind
+  if accelerators.find(kind) is None:
+    return 0.0
+  return ideal_seconds(of_step(problem), kind) / mesh.size
+
+
 def ideal_seconds(flops: Mapping[str, int], device_kind: str) -> float:
-  """Time of a device at its peak; 0 where that is not known."""
+  """Time of one device at its peak; 0 where that is not known."""
   known = accelerators.find(device_kind)
   if known is None or not flops.keys() <= known.peaks.keys():
     return 0.0

@@ -13,7 +13,9 @@ import optax
 
 from simplex.types import Array, Key, Metrics
 from trainers import (
+  attempts,
   checkpoints,
+  flops,
   interrupts,
   metrics,
   profiling,
@@ -83,6 +85,7 @@ def fit(
   root = pathlib.Path(workdir)
   root.mkdir(parents=True, exist_ok=True)
   mesh = sharding.ambient_mesh()
+  ideal = flops.ideal_step_seconds(problem, mesh)
   run = compile_run(problem, optimizer, mesh, config.accumulate)
   with (
     jax.set_mesh(mesh),
@@ -94,7 +97,8 @@ def fit(
     throttle = limit_ahead()
     with (
       profiling.profiled(run.step, root) as take_step,
-      progress.meter(root.name, config.num_steps, run.tokens) as on_row,
+      attempts.recorded(root, tokens=run.tokens, ideal_seconds=ideal),
+      progress.meter(root.name, config.num_steps, run.tokens, ideal) as on_row,
       metrics.Writer(workdir, step=start, on_row=on_row) as writer,
     ):
       for step in range(start, config.num_steps):

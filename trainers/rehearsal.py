@@ -22,7 +22,7 @@ class Training(NamedTuple):
 
 @contextlib.contextmanager
 def instead_of_training(fn: Callable[[Training], TrainState]) -> Iterator[None]:
-  """Within it `loop.fit` returns what `fn` makes of its task, and trains not."""
+  """Within it `loop.fit` returns what `fn` makes of its task, untrained."""
   token = _INSTEAD.set(fn)
   try:
     yield
