@@ -80,8 +80,9 @@ def table(workdir: str | pathlib.Path) -> Table | None:
     COLUMNS,
     [_row(folder, str(folder.relative_to(root))) for folder in folders],
     "Rates are medians between rows of metrics, so that evaluation and "
-    "compilation are left out. MFU is the share of the devices' peak that the model's own FLOPs "
-    "take. Each folder has metrics.jsonl, TensorBoard events and checkpoints.",
+    "compilation are left out. MFU is the share of the devices' peak that the "
+    "model's own FLOPs take. Each folder has metrics.jsonl, TensorBoard events "
+    "and checkpoints.",
   )
 
 
