@@ -43,17 +43,17 @@ class DryRunTest(absltest.TestCase):
     self.assertEqual(result.returncode, 0, result.stderr)
     self.assertIn("params/embed/embedding", result.stdout)
     self.assertIn("11,312 parameters", result.stdout)
-    self.assertIn("compiled for 1 x cpu (data=1, model=1), here", result.stdout)
+    self.assertIn("compiled for 2 x cpu (data=2, model=1), here", result.stdout)
     self.assertFalse(self.workdir.exists())
 
   def test_a_topology_is_for_dry_runs(self):
     result = self.launch("--topology=v5e:2x2")
-    self.assertIn("--topology is for --dry_run", result.stdout)
+    self.assertIn("--topology is for --dry_run", result.stderr)
     self.assertNotIn("Traceback", result.stderr)
 
   def test_an_unknown_topology_lists_examples(self):
     result = self.launch("--dry_run", "--topology=v9:2")
-    self.assertIn("--topology=v9:2 is not like one of: v5p", result.stdout)
+    self.assertIn("--topology=v9:2 is not like one of: v5p", result.stderr)
 
   def test_the_first_training_of_an_experiment_is_planned(self):
     def train(config, workdir):
