@@ -1,11 +1,12 @@
-"""What every command does first: quiet logs, and a CPU seen as devices."""
+"""What every command does first: quiet logs, and devices in their places."""
 
+import contextlib
 import os
 
-from absl import flags, logging
+from absl import app, flags, logging
 import jax
 
-from trainers import profiling
+from trainers import profiling, sharding
 
 _CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices",
@@ -25,6 +26,13 @@ _PROFILE_STEPS = flags.DEFINE_string(
   None,
   "Profile these steps of every training, as 10:20, into its folder: for "
   "TensorBoard with xprof.",
+)
+_MODEL_DEVICES = flags.DEFINE_integer(
+  "model_devices",
+  1,
+  "Devices that every layer is split over. The batch is split over as many "
+  "such sets of devices as there are.",
+  lower_bound=1,
 )
 # Programs that compile faster are not worth a file.
 _CACHED_SECONDS = 0.2
@@ -57,3 +65,25 @@ def prepare() -> None:
   by_xla = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
   if not by_xla and jax.config.jax_num_cpu_devices < 1:
     jax.config.update("jax_num_cpu_devices", _CPU_DEVICES.value)
+
+
+def model_devices() -> int:
+  """How many devices every layer is split over."""
+  return _MODEL_DEVICES.value
+
+
+def mesh() -> contextlib.AbstractContextManager:
+  """Around a run: the mesh that --model_devices asks for.
+
+  Trainers find it there. Without the flag there is none around, and they make
+  their own: within one, every device repeats whatever is not split.
+
+  Raises:
+    app.UsageError: the flag does not divide the number of devices.
+  """
+  if _MODEL_DEVICES.value == 1:
+    return contextlib.nullcontext()
+  try:
+    return jax.set_mesh(sharding.make_mesh(_MODEL_DEVICES.value))
+  except ValueError as error:
+    raise app.UsageError(f"--model_devices: {error}") from error

@@ -113,7 +113,7 @@ def main(argv):
     config = overrides.apply(config, _SET.value + seed)
     if dry_run.asked():
       process.prepare()
-      mesh = sharding.make_mesh(devices=dry_run.devices())
+      mesh = sharding.make_mesh(process.model_devices(), dry_run.devices())
       print(dry_run.run(module, config, mesh))
       return
     process.profile_steps()  # or says why
@@ -123,7 +123,8 @@ def main(argv):
   process.prepare()
   _announce(config, workdir, continues)
   try:
-    _execute(module, config, workdir)
+    with process.mesh():
+      _execute(module, config, workdir)
   except KeyboardInterrupt as stop:
     print(f"\n{stop or 'stopped'}. The same command continues.", flush=True)
     sys.exit(130)

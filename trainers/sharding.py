@@ -47,8 +47,7 @@ def make_mesh(
   if model < 1 or count % model:
     divisors = [n for n in range(1, count + 1) if count % n == 0]
     raise ValueError(
-      f"{model} devices to a model do not divide {count} devices; use one of "
-      f"{divisors}"
+      f"{model} does not divide the {count} devices; use one of {divisors}"
     )
   shape, kinds = (count // model, model), (AxisType.Auto,) * 2
   return jax.make_mesh(shape, AXES, kinds, devices=devices)

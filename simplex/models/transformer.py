@@ -42,6 +42,8 @@ class Config:
     tie_embeddings: whether the embedding is the output layer too.
     scan_layers: the layers as one scanned layer with stacked parameters, so
       that depth costs no compile time; see `stack_layers`.
+    remat: a key of `REMATS`: what the backward pass computes again, layer by
+      layer, to spare memory.
     dtype: of the activations; parameters and logits are float32.
     gated_from: layers from this index on add their output times a learned
       scalar that starts at 0 (progressive depth, Bloem 2025,
@@ -70,6 +72,7 @@ class Config:
   init_std: float | None = None
   tie_embeddings: bool = False
   scan_layers: bool = False
+  remat: str = "none"
   dtype: str = "float32"
   gated_from: int | None = None
   mup_base_width: int | None = None
@@ -84,6 +87,7 @@ class Config:
     _check_multiple(self, "num_heads", "num_key_heads")
     _check_one_of(self, "feed_forward", layers.FEED_FORWARDS)
     _check_one_of(self, "dtype", DTYPES)
+    _check_one_of(self, "remat", REMATS)
     _mixer(self, self.mixer_every - 1)  # or says why
     _check_windows(self)
     _check_init(self)
@@ -183,7 +187,7 @@ class Transformer(nn.Module):
     if not cfg.scan_layers:
       for i in range(cfg.num_layers):
         name, gated = f"layer_{i}", i >= _first_gated(cfg)
-        layer = Layer(cfg, _mixer(cfg, i), gated, name=name)
+        layer = REMATS[cfg.remat](cfg, _mixer(cfg, i), gated, name=name)
         x_BTE, after[name] = layer(x_BTE, on_L[i], caches.get(name))
       return x_BTE, after
     for name, some in _stacks(cfg).items():
@@ -211,7 +215,8 @@ class Group(nn.Module):
     after = {}
     for i in range(self.config.mixer_every):
       name, mixer = f"layer_{i}", _mixer(self.config, i)
-      layer = Layer(self.config, mixer, self.gated, name=name)
+      layer = REMATS[self.config.remat]
+      layer = layer(self.config, mixer, self.gated, name=name)
       x_BTE, after[name] = layer(x_BTE, on[i], caches.get(name))
     return x_BTE, after
 
@@ -252,6 +257,16 @@ class Layer(nn.Module):
       return self.mixer.extend(x_BTE, cache)
     return self.mixer(x_BTE, jnp.arange(x_BTE.shape[1])[None]), None
 
+
+# What is kept of a layer: all of it, only its input, or also the outputs of
+# products, of those of weights alone for "weights": attention is not kept.
+_POLICIES = jax.checkpoint_policies
+REMATS = {
+  "none": Layer,
+  "full": nn.remat(Layer),
+  "dots": nn.remat(Layer, policy=_POLICIES.dots_saveable),
+  "weights": nn.remat(Layer, policy=_POLICIES.dots_with_no_batch_dims_saveable),
+}
 
 STACKS = ("layers", "gated_layers")
 
