@@ -119,7 +119,7 @@ def describe(plan: planning.Plan, *, here: bool) -> str:
   for size in plan.mesh.values():
     count *= size
   axes = ", ".join(f"{axis}={size}" for axis, size in plan.mesh.items())
-  where = "here" if here else "not run on"
+  where = "which are here" if here else "not run on them"
   return "\n".join(
     [
       *_parameters(plan),
@@ -167,11 +167,12 @@ def _memory(plan):
 def _step(plan):
   shapes = [f"{n} {'x'.join(map(str, x))}" for n, x in plan.batch.items()]
   yield f"a step: {', '.join(shapes)}"
-  flops = sum(plan.flops.values())
-  yield (
-    f"  {flops:.4g} FLOPs of the model (by XLA {plan.compiler_flops:.4g} on a "
-    "device, with what makes the batch, and loops taken once)"
-  )
+  yield f"  {sum(plan.flops.values()):.4g} FLOPs of the model"
+  if plan.compiler_flops:
+    yield (
+      f"  {plan.compiler_flops:.4g} FLOPs of a device in all, as XLA counts: "
+      "the body of a loop once"
+    )
   if plan.tokens:
     yield (
       f"  {plan.tokens:,} tokens; 6 x parameters x tokens is "

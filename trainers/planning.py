@@ -13,7 +13,14 @@ from jax.sharding import Mesh
 import numpy as np
 import optax
 
-from trainers import accelerators, collectives, flops, loop, sharding
+from trainers import (
+  accelerators,
+  collectives,
+  flops,
+  loop,
+  sharding,
+  topologies,
+)
 from trainers.problem import Problem
 
 
@@ -102,7 +109,8 @@ def make(
   batch, _ = jax.eval_shape(problem.source.next, state.source)
   start = time.monotonic()
   with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-    compiled = run.step.lower(state).compile()
+    lowered = run.step.lower(state)
+    compiled = lowered.compile(topologies.compiler_options(mesh))
   seconds = time.monotonic() - start
   leaves = _leaves(state.params)
   found = collectives.read(compiled.as_text())

@@ -59,6 +59,15 @@ def find(name: str) -> Sequence[jax.Device]:
     raise ValueError(f"--topology={name}: {error}") from error
 
 
+def compiler_options(mesh: jax.sharding.Mesh) -> dict[str, bool]:
+  """What the compiler is to be told for the devices of a mesh."""
+  absent_gpu = (
+    mesh.devices.flat[0].platform == "gpu" and jax.default_backend() != "gpu"
+  )
+  # XLA finds the tiles of these products by trying them on the GPU.
+  return {"xla_gpu_enable_triton_gemm": False} if absent_gpu else {}
+
+
 def _tpus(name: str) -> Sequence[jax.Device]:
   _need("libtpu", "libtpu")
   os.environ.update(TPU_ENVIRONMENT)

@@ -43,7 +43,9 @@ class DryRunTest(absltest.TestCase):
     self.assertEqual(result.returncode, 0, result.stderr)
     self.assertIn("params/embed/embedding", result.stdout)
     self.assertIn("11,312 parameters", result.stdout)
-    self.assertIn("compiled for 2 x cpu (data=2, model=1), here", result.stdout)
+    self.assertIn(
+      "compiled for 2 x cpu (data=2, model=1), which", result.stdout
+    )
     self.assertFalse(self.workdir.exists())
 
   def test_a_topology_is_for_dry_runs(self):

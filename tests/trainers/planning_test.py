@@ -67,7 +67,7 @@ class PlanningTest(chex.TestCase):
       "what a cpu device has is not known",
       "a step: x 24x4, y 24",
       "no batch is put together on any device",
-      "compiled for 4 x cpu (data=4, model=1), here, in",
+      "compiled for 4 x cpu (data=4, model=1), which are here",
     ):
       self.assertIn(line, text)
 
@@ -86,7 +86,7 @@ class PlanningTest(chex.TestCase):
     self.assertIn("a batch is put together on every device: all-", text)
     self.assertIn("100 tokens; 6 x parameters x tokens is 1.573e+08", text)
     self.assertIn("500 ms, were all devices at their peak", text)
-    self.assertIn("not run on", text)
+    self.assertIn("not run on them", text)
 
   def test_a_source_that_is_not_split_gathers_its_batch(self):
     mesh, problem = sharding.make_mesh(), toy.problem()

@@ -1,11 +1,15 @@
-"""Tests for trainers/topologies.py; nothing is compiled here."""
+"""Tests for trainers/topologies.py."""
 
 import importlib.util
 from unittest import mock
 
 from absl.testing import absltest, parameterized
+import optax
 
-from trainers import topologies
+from tests.trainers import toy
+from trainers import planning, sharding, topologies
+
+TPU = "v5e:2x2"
 
 
 class TopologiesTest(parameterized.TestCase):
@@ -28,6 +32,16 @@ class TopologiesTest(parameterized.TestCase):
       ),
     ):
       topologies.find(name)
+
+  def test_a_step_is_compiled_for_a_tpu_that_is_not_here(self):
+    if importlib.util.find_spec("libtpu") is None:
+      self.skipTest("libtpu is not installed: make compile-tpu")
+    mesh = sharding.make_mesh(devices=topologies.find(TPU))
+    plan = planning.make(toy.problem(), optax.sgd(0.1), mesh)
+    self.assertEqual(plan.device_kind, "TPU v5 lite")
+    self.assertEqual(plan.capacity, 16 * 2**30)
+    self.assertGreater(plan.ideal_seconds, 0)
+    self.assertNotEmpty(plan.collectives)
 
   def test_gpus_fill_their_hosts(self):
     there = mock.patch.object(importlib.util, "find_spec", return_value=True)
