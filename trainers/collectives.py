@@ -78,25 +78,28 @@ def _integers(text: str) -> tuple[int, ...]:
 
 def whole_batches(
   found: Iterable[Collective],
-  batch_size: int,
-  exempt: Iterable[tuple[int, ...]],
+  batches: Iterable[Sequence[int]],
+  exempt: Iterable[Sequence[int]],
 ) -> Sequence[Collective]:
   """The collectives that leave all rows of a batch on every device.
 
   Args:
     found: the collectives of a program.
-    batch_size: rows of the whole batch.
+    batches: shapes of the arrays of the whole batch, or that it comes from.
     exempt: shapes of arrays without rows that may be gathered: parameters.
 
   Returns:
-    Gathers along an axis as long as the batch or a multiple of it, as of rows
-    flattened with their positions; and sums of arrays with such an axis.
+    Gathers along an axis as long as the batch, or as its first axes together;
+    and sums of arrays with such an axis.
   """
+  lengths = {
+    math.prod(shape[: i + 1]) for shape in batches for i in range(len(shape))
+  }
   exempt = {_core(shape) for shape in exempt}
 
   def has_rows(x):
     axes = x.axes if x.kind == "all-gather" else range(len(x.shape))
-    return any(x.shape[i] % batch_size == 0 for i in axes)
+    return any(x.shape[i] in lengths for i in axes)
 
   return [
     x

@@ -86,7 +86,7 @@ def fit(
   root.mkdir(parents=True, exist_ok=True)
   mesh = sharding.ambient_mesh()
   ideal = flops.ideal_step_seconds(problem, mesh)
-  run = compile_run(problem, optimizer, mesh, config.accumulate)
+  run = compile_run(problem, optimizer, mesh, accumulate=config.accumulate)
   with (
     jax.set_mesh(mesh),
     interrupts.deferred() as interrupted,
@@ -155,9 +155,13 @@ def compile_run(
   problem: Problem,
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
+  *,
   accumulate: int = 1,
 ) -> Run:
-  """Places a problem on a mesh; functions compile when first called."""
+  """Places a problem on a mesh; functions compile when first called.
+
+  For `accumulate` see `train_step`.
+  """
   init = functools.partial(init_state, problem, optimizer)
   shapes = jax.eval_shape(init, jax.random.key(0))
   batch, _ = jax.eval_shape(problem.source.next, shapes.source)

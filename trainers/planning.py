@@ -3,7 +3,7 @@
 The devices need not be here: see `topologies`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import math
 import time
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 import numpy as np
 import optax
 
+from simplex.types import Batch
 from trainers import (
   accelerators,
   collectives,
@@ -21,7 +22,7 @@ from trainers import (
   sharding,
   topologies,
 )
-from trainers.problem import Problem
+from trainers.problem import Problem, TrainState
 
 
 class Leaf(NamedTuple):
@@ -104,7 +105,7 @@ def make(
   accumulate: int = 1,
 ) -> Plan:
   """Compiles one step for a mesh, and reads what the compiler says of it."""
-  run = loop.compile_run(problem, optimizer, mesh, accumulate)
+  run = loop.compile_run(problem, optimizer, mesh, accumulate=accumulate)
   state = _placed(run, mesh)
   batch, _ = jax.eval_shape(problem.source.next, state.source)
   start = time.monotonic()
@@ -130,9 +131,7 @@ def make(
     ideal_seconds=flops.ideal_seconds(counted, kind) / mesh.size,
     collectives=found,
     gathered=collectives.whole_batches(
-      found,
-      max(x.shape[0] for x in batch.values()),
-      [leaf.shape for leaf in leaves] + [leaf.shape[1:] for leaf in leaves],
+      found, _row_shapes(batch, state.source), _shapes_of_parameters(state)
     ),
     seconds=seconds,
   )
@@ -146,6 +145,26 @@ def _placed(run: loop.Run, mesh: Mesh) -> Any:
     shapes,
     sharding.of_state(shapes, mesh),
   )
+
+
+def _row_shapes(batch: Batch, source: Any) -> Iterator[tuple[int, ...]]:
+  """Shapes of the batch, and of the banks of rows that it is drawn from."""
+  yield from (x.shape for x in batch.values())
+  for x in jax.tree.leaves(source):
+    if x.ndim > 2 and x.size >= sharding.MIN_SHARDED_SIZE:
+      G, N, *rest = x.shape
+      yield (G * N, *rest)
+
+
+def _shapes_of_parameters(state: TrainState) -> Iterator[tuple[int, ...]]:
+  """Whole, split, and of one of several scanned layers."""
+  for x in jax.tree.leaves(state.params):
+    spec = [axis if axis == "model" else None for axis in x.sharding.spec]
+    in_use = jax.NamedSharding(x.sharding.mesh, jax.P(*spec))
+    parts = (in_use.shard_shape(x.shape), x.sharding.shard_shape(x.shape))
+    for shape in (x.shape, *parts):
+      yield shape
+      yield shape[1:]
 
 
 def _leaves(params: Any) -> Sequence[Leaf]:

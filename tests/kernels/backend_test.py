@@ -138,6 +138,51 @@ class BackendTest(chex.TestCase):
     mesh = conformance.make_mesh((2, 2), ("data", "model"))
     conformance.assert_keeps_shards(self.call, jnp.ones((8, 3)), mesh=mesh)
 
+  @parameterized.parameters(
+    dict(H=4, G=4, expected=(4, 3, 2, 5)),
+    dict(H=4, G=1, expected=(4, 3, 2, 5)),
+    dict(H=3, G=3, expected=(4, 3, 3, 5)),  # do not divide
+    dict(H=6, G=3, expected=(4, 3, 6, 5)),  # two parts would share a key head
+  )
+  def test_each_device_gets_its_heads(self, H, G, expected):
+    """Of q + k, summed over channels too, with a mask of the batch."""
+    seen = []
+
+    def forward(q_BTHD, k_BTGD, mask_BT, *, scale):
+      seen.append(q_BTHD.shape)
+      k_BTHD = jnp.repeat(k_BTGD, q_BTHD.shape[2] // k_BTGD.shape[2], axis=2)
+      out_BTHD = scale * mask_BT[..., None, None] * q_BTHD * k_BTHD
+      return (out_BTHD, out_BTHD.sum((1, 3))), (q_BTHD, k_BTGD, mask_BT)
+
+    def backward(residuals, d_out, *, scale):
+      fn = lambda q, k: forward(q, k, residuals[2], scale=scale)[0]
+      return *jax.vjp(fn, *residuals[:2])[1](d_out), None
+
+    self.install(
+      xla=backend.Backend(forward, backward, lambda *arrays, **static: None)
+    )
+    keys = jax.random.split(jax.random.key(0), 2)
+    q_BTHD = jax.random.normal(keys[0], (8, 3, H, 5))
+    k_BTGD = jax.random.normal(keys[1], (8, 3, G, 5))
+    mask_BT = jnp.tile(jnp.arange(3.0), (8, 1))
+
+    def run(q_BTHD, k_BTGD):
+      fn = lambda *xs: backend.call(PACKAGE, None, *xs, mask_BT, scale=3.0)
+      out, vjp = jax.vjp(fn, q_BTHD, k_BTGD)
+      return out, vjp(jax.tree.map(jnp.cos, out))
+
+    plain = jax.jit(run)(q_BTHD, k_BTGD)
+    seen.clear()
+    with jax.set_mesh(conformance.make_mesh((2, 2), ("data", "model"))):
+      split = jax.jit(run)(q_BTHD, k_BTGD)
+      stacked = jax.jit(jax.vmap(run))(
+        *(jnp.stack([x] * 3) for x in (q_BTHD, k_BTGD))
+      )
+    self.assertEqual(seen[0], expected)
+    chex.assert_trees_all_close(split, plain, rtol=1e-5)
+    last = jax.tree.map(lambda x: x[2], stacked)
+    chex.assert_trees_all_close(last, plain, rtol=1e-5)
+
   def test_op_runs_inside_a_shard_map(self):
     self.install(xla=square())
     x_BD = jnp.arange(16.0).reshape(8, 2)

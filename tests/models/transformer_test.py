@@ -91,6 +91,31 @@ class TransformerTest(chex.TestCase):
     chex.assert_trees_all_close(logits[0], whole[0], atol=1e-5)
     chex.assert_trees_all_close(logits[1, 3:], whole[1, :4], atol=1e-5)
 
+  @parameterized.parameters(
+    dict(mixer="softmax"), dict(mixer="forgetting", scan_layers=True)
+  )
+  def test_what_is_computed_again_changes_no_gradient(self, **changes):
+    _, params, tokens_BT = made(num_layers=1, **changes)
+    found = []
+    for remat in transformer.REMATS:
+      model, _, _ = made(num_layers=1, **changes, remat=remat)
+      loss = lambda params, model=model: model.apply(params, tokens_BT).std()
+      found.append(jax.jit(jax.grad(loss))(params))
+    for other in found[1:]:
+      chex.assert_trees_all_close(other, found[0], rtol=1e-4, atol=1e-6)
+
+  def test_remat_computes_as_much_again_as_its_name_says(self):
+    _, params, tokens_BT = made()
+
+    def products(remat):
+      model, _, _ = made(remat=remat)
+      grad = jax.grad(lambda params: model.apply(params, tokens_BT).std())
+      return str(jax.make_jaxpr(grad)(params)).count("dot_general")
+
+    self.assertEqual(products("dots"), products("none"))
+    self.assertLess(products("none"), products("weights"))
+    self.assertLess(products("weights"), products("full"))
+
   def test_every_nth_layer_has_the_mixer(self):
     _, params, _ = made(num_layers=4, mixer="simplicial", mixer_every=2)
     names = {i: params["params"][f"layer_{i}"]["mixer"] for i in range(4)}
@@ -237,6 +262,7 @@ class TransformerTest(chex.TestCase):
       r"mixer='linear' is not one of \['forgetting', .*'nope', 'no",
     ),
     (dict(feed_forward="tanh"), r"feed_forward='tanh' is not one of \['gelu'"),
+    (dict(remat="all"), r"remat='all' is not one of \['dots', 'full', 'none'"),
     (dict(dtype="int8"), r"dtype='int8' is not one of \['bfloat16'"),
     (dict(width=30), "width=30 is not a multiple of num_heads=4"),
     (dict(num_key_heads=3), "num_heads=4 is not a multiple of num_key_heads=3"),

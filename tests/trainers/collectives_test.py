@@ -29,23 +29,24 @@ class CollectivesTest(absltest.TestCase):
       ],
     )
 
-  def test_a_gather_along_the_rows_of_a_batch_is_found(self):
-    gather = lambda *shape, axes=(0,): Collective(
-      "all-gather", shape, "f32", 4, axes
+  def test_all_rows_of_a_batch_on_a_device_are_found(self):
+    gather = lambda *shape, axis: Collective(
+      "all-gather", shape, "f32", 4, (axis,)
     )
-    rows, positions = gather(32, 16), gather(32 * 7, 16)
-    elsewhere = gather(4, 32, axes=(0,))
+    rows, positions = gather(32, 16, axis=0), gather(16, 32 * 7, axis=1)
+    elsewhere, longer = gather(4, 32, axis=0), gather(64, 5, axis=0)
     total = Collective("all-reduce", (16, 32, 5), "f32", 4)
     part = Collective("reduce-scatter", (32, 5), "f32", 4)
-    found = [rows, positions, elsewhere, total, part]
+    found = [rows, positions, elsewhere, longer, total, part]
     self.assertEqual(
-      collectives.whole_batches(found, 32, []), [rows, positions, total]
+      collectives.whole_batches(found, [(32, 7)], []), [rows, positions, total]
     )
 
   def test_a_parameter_as_long_as_the_batch_may_be_gathered(self):
     found = [Collective("all-gather", (1, 64, 32), "f32", 4, (2,))]
-    self.assertEqual(collectives.whole_batches(found, 32, [(32, 64)]), [])
-    self.assertEqual(collectives.whole_batches(found, 32, [(32, 63)]), found)
+    whole = lambda *exempt: collectives.whole_batches(found, [(32,)], exempt)
+    self.assertEqual(whole((32, 64)), [])
+    self.assertEqual(whole((32, 63)), found)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,8 @@ class LoopTest(chex.TestCase):
     problem, key = toy.problem(), jax.random.key(0)
     losses = []
     for count in (1, 4):
-      mesh = jax.sharding.Mesh(jax.devices()[:count], ("data",))
+      devices = np.reshape(jax.devices()[:count], (count, 1))
+      mesh = jax.sharding.Mesh(devices, sharding.AXES)
       with jax.set_mesh(mesh):
         run = loop.compile_run(problem, TX, mesh)
         state, rows = run.step(run.init(key))
@@ -153,31 +154,6 @@ class LoopTest(chex.TestCase):
   def test_a_period_of_zero_is_refused(self):
     with self.assertRaisesRegex(ValueError, "save_every=0 must be"):
       loop.Config(save_every=0)
-
-
-class ShardingTest(chex.TestCase):
-  def test_an_array_is_split_where_it_divides_and_copied_where_not(self):
-    self.assertEqual(
-      sharding.split(np.zeros((8, 3))).sharding.spec, jax.P("data")
-    )
-    self.assertEqual(sharding.split(np.zeros((6, 3))).sharding.spec, jax.P())
-
-  def test_large_parameters_are_split_and_small_ones_copied(self):
-    mesh = sharding.make_mesh()
-    state = init_state(toy.problem(), TX, jax.random.key(0))
-    large = jax.ShapeDtypeStruct((256, 1024), "float32")
-    state = state._replace(params={"large": large, **state.params})
-    specs = sharding.of_state(state, mesh)
-    self.assertEqual(specs.params["large"].spec, jax.P(None, "data"))
-    self.assertEqual(specs.params["w"].spec, jax.P())
-
-  def test_a_source_of_groups_is_split_by_group(self):
-    mesh = sharding.make_mesh()
-    state = init_state(toy.problem(), TX, jax.random.key(0))
-    groups = {"key": np.zeros((8, 2)), "rows": np.zeros((8, 3, 5))}
-    specs = sharding.of_state(state._replace(source=groups), mesh).source
-    self.assertEqual(specs["rows"].spec, jax.P("data"))
-    self.assertEqual(sharding.of_state(state, mesh).source.key.spec, jax.P())
 
 
 if __name__ == "__main__":
