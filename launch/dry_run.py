@@ -187,12 +187,14 @@ def _between(plan):
   for kind in collectives.KINDS:
     of_kind = [x for x in plan.collectives if x.kind == kind]
     if of_kind:
-      largest = max(of_kind, key=lambda x: x.bytes)
+      largest = max((x.largest for x in of_kind), key=lambda x: x.bytes)
       rows.append((kind, str(len(of_kind)), *_array(largest)))
   head = ("between devices", "number", "largest", "bytes")
   yield from _aligned([head, *rows]) if rows else ["nothing between devices"]
   if plan.gathered:
-    found = dict.fromkeys(f"{x.kind} {_array(x)[0]}" for x in plan.gathered)
+    found = dict.fromkeys(
+      f"{x.kind} {_array(x.largest)[0]}" for x in plan.gathered
+    )
     yield f"a batch is put together on every device: {'; '.join(found)}"
   else:
     yield "no batch is put together on any device"

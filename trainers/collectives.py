@@ -19,22 +19,30 @@ _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
 _FUSED = re.compile(r"= (.*?) fusion\(.*calls=%all-reduce-scatter")
 
 
+class Result(NamedTuple):
+  """An array on one device; `dtype` is as XLA writes it."""
+
+  shape: tuple[int, ...]
+  dtype: str
+  bytes: int
+
+
 class Collective(NamedTuple):
   """One operation between devices.
 
   Attributes:
     kind: one of `KINDS`.
-    shape: of its largest result on one device.
-    dtype: of that, as XLA writes it.
-    bytes: of that.
+    results: XLA puts several arrays into one operation.
     axes: that are put together, of a gather.
   """
 
   kind: str
-  shape: tuple[int, ...]
-  dtype: str
-  bytes: int
+  results: Sequence[Result]
   axes: tuple[int, ...] = ()
+
+  @property
+  def largest(self) -> Result:
+    return max(self.results, key=lambda x: x.bytes, default=Result((), "", 0))
 
 
 def read(program: str) -> Sequence[Collective]:
@@ -47,23 +55,20 @@ def read(program: str) -> Sequence[Collective]:
 
 def _read(line: str) -> Collective | None:
   if fused := _FUSED.search(line):
-    return Collective("reduce-scatter", *_largest(fused[1]))
+    return Collective("reduce-scatter", _results(fused[1]))
   match = _LINE.search(line)
   if match is None:
     return None
   results, kind, _, rest = match.groups()
   axes = re.search(r"dimensions=\{([\d,]*)\}", rest)
   axes = _integers(axes[1]) if axes and kind == "all-gather" else ()
-  return Collective(kind, *_largest(results), axes)
+  return Collective(kind, _results(results), axes)
 
 
-def _largest(text: str) -> tuple[tuple[int, ...], str, int]:
-  arrays = [
-    (_integers(shape), dtype)
-    for dtype, shape in _ARRAY.findall(re.sub(r"\{[^}]*\}", "", text))
-  ]
-  sized = [(shape, dtype, _bytes(shape, dtype)) for shape, dtype in arrays]
-  return max(sized, key=lambda x: x[2], default=((), "token", 0))
+def _results(text: str) -> Sequence[Result]:
+  found = _ARRAY.findall(re.sub(r"\{[^}]*\}", "", text))
+  arrays = [(_integers(shape), dtype) for dtype, shape in found]
+  return [Result(shape, dtype, _bytes(shape, dtype)) for shape, dtype in arrays]
 
 
 def _bytes(shape: Sequence[int], dtype: str) -> int:
@@ -90,24 +95,25 @@ def whole_batches(
 
   Returns:
     Gathers along an axis as long as the batch, or as its first axes together;
-    and sums of arrays with such an axis.
+    and sums of arrays with such an axis. Of each, the arrays that are meant.
   """
   lengths = {
     math.prod(shape[: i + 1]) for shape in batches for i in range(len(shape))
   }
   exempt = {_core(shape) for shape in exempt}
 
-  def has_rows(x):
-    axes = x.axes if x.kind == "all-gather" else range(len(x.shape))
-    return any(x.shape[i] in lengths for i in axes)
+  def has_rows(shape, axes):
+    rows = any(shape[i] in lengths for i in axes if i < len(shape))
+    return rows and _core(shape) not in exempt
 
-  return [
-    x
-    for x in found
-    if x.kind in ("all-gather", "all-reduce")
-    and has_rows(x)
-    and _core(x.shape) not in exempt
-  ]
+  whole = []
+  for x in found:
+    if x.kind in ("all-gather", "all-reduce"):
+      results = [
+        r for r in x.results if has_rows(r.shape, x.axes or range(len(r.shape)))
+      ]
+      whole += [x._replace(results=results)] if results else []
+  return whole
 
 
 def _core(shape: Sequence[int]) -> tuple[int, ...]:
