@@ -100,7 +100,7 @@ def plugin(
     installed: versions of jaxlib, libtpu, and the CUDA plugins with their
       `-pjrt` parts.
     gpus: as their driver sees them.
-    files: devices in /dev.
+    files: of GPUs and TPUs.
   """
   library = installed.get("jaxlib")
   cuda = [name for name in PLUGINS if installed.get(name)]
@@ -138,7 +138,7 @@ def driver(
 
   Args:
     gpus: as their driver sees them.
-    files: devices in /dev.
+    files: of GPUs and TPUs.
     has_cuda: whether libcuda.so.1 can be loaded.
     installed: versions of the CUDA plugins.
   """

@@ -31,6 +31,10 @@ print(json.dumps({
 }))
 """
 
+# On the PCI bus, from v3 to TPU7x, as jax._src.hardware_utils has them.
+GOOGLE = "0x1ae0"
+TPUS = ("0x0027", "0x0056", "0x005e", "0x0062", "0x0063", "0x006f", "0x0076")
+
 
 class Jax(NamedTuple):
   """What JAX finds; `error` is empty where it finds devices."""
@@ -123,11 +127,22 @@ def has_library(name: str) -> bool:
   return True
 
 
-def device_files() -> Sequence[str]:
-  """The files through which a GPU or a TPU of this machine is reached."""
-  patterns = ("nvidia[0-9]*", "accel[0-9]*", "vfio/[0-9]*")
-  found = (pathlib.Path("/dev").glob(pattern) for pattern in patterns)
-  return sorted(str(path) for paths in found for path in paths)
+def device_files(root: str = "/") -> Sequence[str]:
+  """The files of the NVIDIA GPUs and of the TPUs of this machine."""
+  gpus = pathlib.Path(root, "dev").glob("nvidia[0-9]*")
+  cards = pathlib.Path(root, "sys/bus/pci/devices").glob("*")
+  tpus = (card for card in cards if _is_tpu(card))
+  return sorted(map(str, [*gpus, *tpus]))
+
+
+def _is_tpu(card: pathlib.Path) -> bool:
+  """Google's network cards and disks are of the same vendor."""
+  vendor, device = card / "vendor", card / "device"
+  if not (vendor.is_file() and device.is_file()):
+    return False
+  return (
+    vendor.read_text().strip() == GOOGLE and device.read_text().strip() in TPUS
+  )
 
 
 def memory() -> tuple[int, int]:

@@ -104,7 +104,17 @@ def make(
   mesh: Mesh,
   accumulate: int = 1,
 ) -> Plan:
-  """Compiles one step for a mesh, and reads what the compiler says of it."""
+  """Compiles one step for a mesh, and reads what the compiler says of it.
+
+  Args:
+    problem: what to optimise.
+    optimizer: any optax transformation.
+    mesh: its devices need not be here.
+    accumulate: microbatches of a batch.
+
+  Raises:
+    ValueError: the batch does not divide among the devices.
+  """
   run = loop.compile_run(problem, optimizer, mesh, accumulate=accumulate)
   state = _placed(run, mesh)
   batch, _ = jax.eval_shape(problem.source.next, state.source)
@@ -131,7 +141,9 @@ def make(
     ideal_seconds=flops.ideal_seconds(counted, kind) / mesh.size,
     collectives=found,
     gathered=collectives.whole_batches(
-      found, _row_shapes(batch, state.source), _shapes_of_parameters(state)
+      found,
+      _row_shapes(batch, accumulate, state.source),
+      _shapes_of_parameters(state),
     ),
     seconds=seconds,
   )
@@ -147,9 +159,13 @@ def _placed(run: loop.Run, mesh: Mesh) -> Any:
   )
 
 
-def _row_shapes(batch: Batch, source: Any) -> Iterator[tuple[int, ...]]:
-  """Shapes of the batch, and of the banks of rows that it is drawn from."""
-  yield from (x.shape for x in batch.values())
+def _row_shapes(
+  batch: Batch, accumulate: int, source: Any
+) -> Iterator[tuple[int, ...]]:
+  """Of the batch, its microbatches, and banks of rows that it is drawn from."""
+  for x in batch.values():
+    B, *rest = x.shape
+    yield from ((B, *rest), (B // accumulate, *rest))
   for x in jax.tree.leaves(source):
     if x.ndim > 2 and x.size >= sharding.MIN_SHARDED_SIZE:
       G, N, *rest = x.shape

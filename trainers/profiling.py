@@ -72,6 +72,8 @@ def profiled(
       return out
 
     yield take
+  if jax.process_index() != 0:
+    return
   look = f"tensorboard --logdir={folder.parent} (pip install xprof)"
   asked = f"from {steps[0]} to {steps[-1]}"
   progress.show(

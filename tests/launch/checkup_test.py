@@ -60,7 +60,7 @@ class CheckupTest(parameterized.TestCase):
     self.check(checkup.plugin(library, [H100], []), "fail", "GPU", "[cuda]")
     half = {"jaxlib": "0.10.2", "jax-cuda13-plugin": "0.10.2"}
     self.check(checkup.plugin(half, [], IN_DEV), "fail", "not all", "[cuda]")
-    tpu = ["/dev/vfio/0"]
+    tpu = ["/sys/bus/pci/devices/0000:00:05.0"]
     self.check(checkup.plugin(library, [], tpu), "fail", "libtpu", "[tpu]")
     found = checkup.plugin(library | {"libtpu": "0.0.42"}, [], tpu)
     self.check(found, "ok", "libtpu 0.0.42")

@@ -59,6 +59,20 @@ class DoctorTest(absltest.TestCase):
 
 
 class MachineTest(absltest.TestCase):
+  def test_a_tpu_is_told_from_other_cards_of_its_maker(self):
+    root = pathlib.Path(self.create_tempdir().full_path)
+    cards = {"tpu": ("0x1ae0", "0x0062"), "network": ("0x1ae0", "0x0042")}
+    for name, parts in cards.items():
+      card = root / "sys/bus/pci/devices" / name
+      card.mkdir(parents=True)
+      for file, text in zip(("vendor", "device"), parts, strict=True):
+        (card / file).write_text(f"{text}\n")
+    (root / "dev").mkdir()
+    (root / "dev/nvidia0").touch()
+    (root / "dev/nvidiactl").touch()
+    names = [pathlib.Path(x).name for x in machine.device_files(str(root))]
+    self.assertEqual(names, ["nvidia0", "tpu"])
+
   def test_a_port_is_taken_while_another_listens(self):
     with socket.create_server(("", 0)) as server:
       port = server.getsockname()[1]
