@@ -12,6 +12,7 @@ from typing import Any
 from absl import app, flags
 import jax
 
+from launch import endings
 from trainers import collectives, loop, planning, rehearsal, topologies
 
 _DRY_RUN = flags.DEFINE_bool(
@@ -56,8 +57,9 @@ def devices() -> list[jax.Device]:
   if not _TOPOLOGY.value:
     return jax.devices()
   try:
-    return topologies.find(_TOPOLOGY.value)
-  except (ValueError, ModuleNotFoundError) as error:
+    with endings.usage_errors():
+      return topologies.find(_TOPOLOGY.value)
+  except ModuleNotFoundError as error:
     raise app.UsageError(str(error)) from error
 
 
@@ -74,11 +76,15 @@ def run(module: ModuleType, config: Any, mesh: jax.sharding.Mesh) -> str:
       "settings: its trainings are small, many in one program, or none. Another"
       " --preset may have one; --preset=tiny shows in seconds that it works."
     )
-  training = first_training(module, config)
-  try:
-    plan = planning.make(*training[:2], mesh, training.config.accumulate)
-  except ValueError as error:
-    raise app.UsageError(str(error)) from error
+  problem, optimizer, training = first_training(module, config)
+  with endings.usage_errors():
+    plan = planning.make(
+      problem,
+      optimizer,
+      mesh,
+      accumulate=training.accumulate,
+      skip=training.on_non_finite == "skip",
+    )
   return describe(plan, here=_TOPOLOGY.value is None)
 
 

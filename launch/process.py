@@ -1,12 +1,14 @@
-"""What every command does first: quiet logs, and devices in their places."""
+"""What every command does first: quiet logs, devices, other processes."""
 
 import contextlib
 import os
+import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 import jax
 
-from trainers import profiling, sharding
+from launch import endings
+from trainers import distributed, profiling, sharding
 
 _CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices",
@@ -26,6 +28,29 @@ _PROFILE_STEPS = flags.DEFINE_string(
   None,
   "Profile these steps of every training, as 10:20, into its folder: for "
   "TensorBoard with xprof.",
+)
+_DISTRIBUTED = flags.DEFINE_enum(
+  "distributed",
+  "auto",
+  ["auto", "on", "off"],
+  "Whether this is one of many processes of a run, all started by one command. "
+  "auto: where the three flags below are given, or JAX finds a cluster (Cloud "
+  "TPU, GKE, SLURM, Open MPI).",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "host:port of process 0, for all to reach."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "Of the run.", lower_bound=1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Of this process, from 0.", lower_bound=0
+)
+_DISTRIBUTED_SECONDS = flags.DEFINE_float(
+  "distributed_seconds",
+  distributed.SECONDS,
+  "To wait for the last process to come, before it is named and all end.",
+  lower_bound=1,
 )
 _MODEL_DEVICES = flags.DEFINE_integer(
   "model_devices",
@@ -48,12 +73,18 @@ def profile_steps() -> range | None:
   return None if text is None else profiling.parse(text)
 
 
-def prepare() -> None:
-  """Obeys --cpu_devices and --compilation_cache, and quiets the logs.
+def prepare(*, alone: bool = False) -> None:
+  """Obeys the flags of this module; to be called before JAX sees devices.
 
   Warnings alone are shown unless --verbosity is given. XLA_FLAGS and
-  JAX_NUM_CPU_DEVICES go before --cpu_devices. To be called before JAX first
-  looks for devices.
+  JAX_NUM_CPU_DEVICES go before --cpu_devices.
+
+  Args:
+    alone: whether other processes are left alone, whatever the flags say.
+
+  Raises:
+    app.UsageError: other processes are wanted, and not known.
+    SystemExit: they are known, and did not all come; says who.
   """
   if not flags.FLAGS["verbosity"].present:
     logging.set_verbosity(logging.WARNING)  # orbax tells much at INFO
@@ -65,6 +96,26 @@ def prepare() -> None:
   by_xla = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
   if not by_xla and jax.config.jax_num_cpu_devices < 1:
     jax.config.update("jax_num_cpu_devices", _CPU_DEVICES.value)
+  if not alone:
+    _join()
+
+
+def _join() -> None:
+  """Meets the other processes of this run, if there are any."""
+  config = distributed.Config(
+    mode=_DISTRIBUTED.value,
+    coordinator=_COORDINATOR.value,
+    num_processes=_NUM_PROCESSES.value,
+    process_id=_PROCESS_ID.value,
+    seconds=_DISTRIBUTED_SECONDS.value,
+  )
+  try:
+    with endings.usage_errors():
+      members = distributed.start(config)
+  except (TimeoutError, OSError) as error:
+    sys.exit(f"this run cannot start: {error}")
+  if members and distributed.is_first():
+    print(distributed.table(members), flush=True)
 
 
 def model_devices() -> int:
@@ -83,7 +134,5 @@ def mesh() -> contextlib.AbstractContextManager:
   """
   if _MODEL_DEVICES.value == 1:
     return contextlib.nullcontext()
-  try:
+  with endings.usage_errors("--model_devices: "):
     return jax.set_mesh(sharding.make_mesh(_MODEL_DEVICES.value))
-  except ValueError as error:
-    raise app.UsageError(f"--model_devices: {error}") from error

@@ -8,11 +8,11 @@ The same command continues a run that was stopped.
 """
 
 import difflib
+import functools
 import importlib
 import json
 import pathlib
 import pkgutil
-import sys
 import time
 from types import ModuleType
 from typing import Any
@@ -20,8 +20,16 @@ from typing import Any
 from absl import app, flags
 import jax
 
-from launch import dry_run, experiments, overrides, process
-from trainers import attempts, files, profiling, progress, reports, sharding
+from launch import dry_run, endings, experiments, overrides, process
+from trainers import (
+  attempts,
+  distributed,
+  files,
+  profiling,
+  progress,
+  reports,
+  sharding,
+)
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
 
@@ -106,33 +114,26 @@ def main(argv):
     print(_catalogue())
     return
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{_EXPERIMENT.value}")
-  try:
+  with endings.usage_errors():
     module = load(_EXPERIMENT.value)
     config = preset(module, _PRESET.value)
     seed = [] if _SEED.value is None else [f"seed={_SEED.value}"]
     config = overrides.apply(config, _SET.value + seed)
-    if dry_run.asked():
-      process.prepare()
-      mesh = sharding.make_mesh(process.model_devices(), dry_run.devices())
-      print(dry_run.run(module, config, mesh))
-      return
     process.profile_steps()  # or says why
-    continues = claim_workdir(workdir, config)
-  except ValueError as error:
-    raise app.UsageError(str(error)) from error
+  if dry_run.asked():
+    process.prepare(alone=True)
+    with endings.usage_errors():
+      mesh = sharding.make_mesh(process.model_devices(), dry_run.devices())
+    print(dry_run.run(module, config, mesh))
+    return
   process.prepare()
-  _announce(config, workdir, continues)
-  try:
-    with process.mesh():
-      _execute(module, config, workdir)
-  except KeyboardInterrupt as stop:
-    print(f"\n{stop or 'stopped'}. The same command continues.", flush=True)
-    sys.exit(130)
-  except FloatingPointError as error:
-    sys.exit(
-      f"{error}\nAny checkpoints in {workdir} are from before that. Try a "
-      "lower learning rate or a longer warm-up, in another --workdir."
-    )
+  with endings.usage_errors():
+    claim = functools.partial(claim_workdir, workdir, config)
+    continues = distributed.from_first("workdir", claim)
+  if distributed.is_first():
+    _announce(config, workdir, continues)
+  with endings.of_run(workdir), process.mesh():
+    _execute(module, config, workdir)
 
 
 def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
@@ -150,6 +151,9 @@ def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
     config=overrides.flatten(config),
     seconds=seconds,
   )
+  distributed.barrier("report")  # no process ends before it is written
+  if not distributed.is_first():
+    return
   print(reports.summary(report))
   if trained:
     print(f"\n{attempts.page(trained)}\n")

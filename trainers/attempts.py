@@ -49,7 +49,8 @@ def recorded(
   try:
     yield
   finally:
-    _append(pathlib.Path(workdir), {"end": {"peak_memory": peak_memory()}})
+    with contextlib.suppress(OSError):  # a full disk may be what ends it
+      _append(pathlib.Path(workdir), {"end": {"peak_memory": peak_memory()}})
 
 
 def peak_memory() -> str:

@@ -11,6 +11,11 @@ import tempfile
 from typing import Any
 import uuid
 
+
+class InputError(ValueError):
+  """What a path leads to is not what is needed; the message says what is."""
+
+
 _REMEDY = {
   errno.EEXIST: "a file has this name; choose another folder",
   errno.ENOTDIR: "a part of this path is a file; choose another folder",
@@ -18,7 +23,16 @@ _REMEDY = {
   errno.EPERM: "no permission; change its owner or choose another folder",
   errno.EROFS: "the disk is read-only; choose a folder on another disk",
   errno.ENOSPC: "the disk is full; free some space or use another disk",
+  errno.EDQUOT: "the quota is used up; free some space or use another disk",
+  errno.EFBIG: "files may not be that large here; use another disk",
+  errno.EIO: "the disk fails; choose another folder, on another disk",
+  errno.ESTALE: "the mount is gone; mount it again",
 }
+
+
+def remedy(error: OSError) -> str | None:
+  """What a person can do about a disk that fails; None if it is not that."""
+  return _REMEDY.get(error.errno)
 
 
 def prepare_workdir(path: str | os.PathLike) -> pathlib.Path:
@@ -31,11 +45,11 @@ def prepare_workdir(path: str | os.PathLike) -> pathlib.Path:
     The absolute path.
 
   Raises:
-    ValueError: the folder cannot be written; says why and what to do.
+    InputError: the folder cannot be written; says why and what to do.
   """
   text = os.fspath(path)
   if "://" in text:
-    raise ValueError(
+    raise InputError(
       f"workdir={text!r} is a URL; give a local or mounted folder"
     )
   root = pathlib.Path(text).expanduser().absolute()
@@ -44,9 +58,8 @@ def prepare_workdir(path: str | os.PathLike) -> pathlib.Path:
     with tempfile.TemporaryFile(dir=root) as probe:
       probe.write(b"simplex")
   except OSError as error:
-    why = f"{error.strerror}; choose another folder"
-    why = _REMEDY.get(error.errno, why)
-    raise ValueError(f"workdir={text!r} cannot be written: {why}") from error
+    why = remedy(error) or f"{error.strerror}; choose another folder"
+    raise InputError(f"workdir={text!r} cannot be written: {why}") from error
   return root
 
 

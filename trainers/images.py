@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn import datasets
 
+from trainers import files
+
 _HOW = (
   "a folder with the four MNIST files (train-images-idx3-ubyte, "
   "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, "
@@ -32,7 +34,7 @@ def load(source: str) -> Images:
       are for testing (always the same); or a folder with MNIST or CIFAR-10.
 
   Raises:
-    ValueError: nothing known is there, or a file is damaged; the message says
+    InputError: nothing known is there, or a file is damaged; the message says
       what was looked for.
   """
   if source == "digits":
@@ -42,7 +44,7 @@ def load(source: str) -> Images:
     return _cifar(folder)
   if folder.is_dir() and _file(folder, "train-images-idx3-ubyte"):
     return _mnist(folder)
-  raise ValueError(f"{source!r} is not 'digits' and not {_HOW}")
+  raise files.InputError(f"{source!r} is not 'digits' and not {_HOW}")
 
 
 def _digits() -> Images:
@@ -62,7 +64,7 @@ def _mnist(folder: pathlib.Path) -> Images:
     images_NHW = _idx(folder, f"{part}-images-idx3-ubyte", 3)
     labels_N = _idx(folder, f"{part}-labels-idx1-ubyte", 1)
     if len(images_NHW) != len(labels_N):
-      raise ValueError(
+      raise files.InputError(
         f"{folder} has {len(images_NHW)} images and {len(labels_N)} labels "
         f"of {part!r}"
       )
@@ -79,11 +81,13 @@ def _cifar(folder: pathlib.Path) -> Images:
 
 def _cifar_batch(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   if not path.exists():
-    raise ValueError(f"{path} is missing; looked for {_HOW}")
+    raise files.InputError(f"{path} is missing; looked for {_HOW}")
   data = np.frombuffer(path.read_bytes(), np.uint8)
   row = 1 + 3 * 32 * 32
   if not len(data) or len(data) % row:
-    raise ValueError(f"{path} has {len(data)} bytes, not a multiple of {row}")
+    raise files.InputError(
+      f"{path} has {len(data)} bytes, not a multiple of {row}"
+    )
   data = data.reshape(-1, row)
   images_NHWC = data[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
   return _unit(images_NHWC), data[:, 0].astype(np.int32)
@@ -102,16 +106,18 @@ def _idx(folder: pathlib.Path, name: str, rank: int) -> np.ndarray:
   """Reads an array of bytes in the IDX format of MNIST."""
   path = _file(folder, name)
   if path is None:
-    raise ValueError(f"{folder / name} is missing; looked for {_HOW}")
+    raise files.InputError(f"{folder / name} is missing; looked for {_HOW}")
   data = path.read_bytes()
   try:
     data = gzip.decompress(data) if path.suffix == ".gz" else data
   except (EOFError, gzip.BadGzipFile) as error:
-    raise ValueError(f"{path} is not a whole gzip file: {error}") from error
+    raise files.InputError(
+      f"{path} is not a whole gzip file: {error}"
+    ) from error
   header = 4 + 4 * rank
   if data[:4] != bytes((0, 0, 8, rank)) or len(data) < header:
-    raise ValueError(f"{path} is not an IDX file of {rank} axes of bytes")
+    raise files.InputError(f"{path} is not an IDX file of {rank} axes of bytes")
   shape = tuple(np.frombuffer(data[4:header], ">u4").tolist())
   if len(data) != header + np.prod(shape):
-    raise ValueError(f"{path} has {len(data) - header} bytes for {shape}")
+    raise files.InputError(f"{path} has {len(data) - header} bytes for {shape}")
   return np.frombuffer(data[header:], np.uint8).reshape(shape)

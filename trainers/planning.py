@@ -102,7 +102,9 @@ def make(
   problem: Problem,
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
+  *,
   accumulate: int = 1,
+  skip: bool = False,
 ) -> Plan:
   """Compiles one step for a mesh, and reads what the compiler says of it.
 
@@ -111,12 +113,15 @@ def make(
     optimizer: any optax transformation.
     mesh: its devices need not be here.
     accumulate: microbatches of a batch.
+    skip: whether steps that break are undone.
 
   Raises:
     ValueError: the batch does not divide among the devices.
   """
-  run = loop.compile_run(problem, optimizer, mesh, accumulate=accumulate)
-  state = _placed(run, mesh)
+  run = loop.compile_run(
+    problem, optimizer, mesh, accumulate=accumulate, skip=skip
+  )
+  state = run.like
   batch, _ = jax.eval_shape(problem.source.next, state.source)
   start = time.monotonic()
   with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
@@ -146,16 +151,6 @@ def make(
       _shapes_of_parameters(state),
     ),
     seconds=seconds,
-  )
-
-
-def _placed(run: loop.Run, mesh: Mesh) -> Any:
-  """The shapes of a train state, with where its arrays live."""
-  shapes = jax.eval_shape(run.init, jax.random.key(0))
-  return jax.tree.map(
-    lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-    shapes,
-    sharding.of_state(shapes, mesh),
   )
 
 

@@ -32,3 +32,4 @@ class TrainState(NamedTuple):
   params: Params
   opt_state: optax.OptState
   source: Any
+  skipped: Array  # steps undone because they broke: in all, and in a row now

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from simplex.types import Key, Metrics
-from trainers import sharding
+from trainers import distributed, sharding
 from trainers.problem import Problem, TrainState
 from trainers.step import evaluate, init_state, train_step
 
@@ -96,4 +96,4 @@ def sweep(run: Callable[[Any], Any], settings: Any, *, at_once: int = 1) -> Any:
     check_vma=False,
   )
   results = jax.jit(many)(jax.tree.map(lambda x: x[order], settings))
-  return jax.tree.map(lambda x: np.asarray(x)[:count], results)
+  return jax.tree.map(lambda x: x[:count], distributed.to_host(results))

@@ -20,6 +20,7 @@ def init_state(
     params=params,
     opt_state=optimizer.init(params),
     source=problem.source.init(source_key),
+    skipped=jnp.zeros(2, jnp.int32),
   )
 
 
@@ -55,9 +56,8 @@ def train_step(
     "update_norm": optax.tree.norm(updates),
     **metrics,
   }
-  return TrainState(
+  return state._replace(
     step=state.step + 1,
-    key=state.key,
     params=optax.apply_updates(state.params, updates),
     opt_state=opt_state,
     source=source,

@@ -38,7 +38,15 @@ from simplex.data.random_computation import bank, mixtures
 from simplex.losses import tokens
 from simplex.models import transformer
 from simplex.types import Array, Params, Source
-from trainers import loop, metrics, optimizers, progress, scan, sharding
+from trainers import (
+  distributed,
+  loop,
+  metrics,
+  optimizers,
+  progress,
+  scan,
+  sharding,
+)
 from trainers.problem import Problem
 from trainers.reports import Report
 
@@ -331,7 +339,7 @@ def _bits(model: transformer.Config, params: Params, windows_NS: Array):
 def _all_bits(config: Config, params: Params, test: Mapping):
   split = {name: sharding.split(windows) for name, windows in test.items()}
   bits = {s: _bits(config.model, params, w) for s, w in split.items()}
-  return {name: np.asarray(x) for name, x in bits.items()}
+  return distributed.to_host(bits)
 
 
 def _markov_bits(config: Config, tuning_NS, test_NS) -> findings.Markov:
@@ -390,7 +398,7 @@ def _finetune(config: Config, parts: text.Parts, pretrained: Params):
   fresh = jax.vmap(base.init)(keys)
   starts = jax.tree.map(
     lambda a, b: np.concatenate([np.broadcast_to(a, b.shape), b]),
-    jax.device_get(pretrained),
+    distributed.to_host(pretrained),
     jax.device_get(fresh),
   )
   progress.show(f"fine-tuning from two starts, {cfg.num_seeds} seeds each")

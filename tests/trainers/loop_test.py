@@ -1,8 +1,10 @@
 """Tests for trainers/loop.py and trainers/scan.py."""
 
 import dataclasses
+import errno
 import os
 import signal
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import chex
@@ -28,11 +30,6 @@ class LoopTest(chex.TestCase):
     return loop.fit(
       problem or toy.problem(), TX, config, workdir or self.workdir
     )
-
-  def damage(self, step):
-    for folder, _, names in os.walk(f"{self.workdir}/checkpoints/{step}"):
-      for name in names:
-        os.truncate(os.path.join(folder, name), 0)
 
   def test_a_resumed_run_equals_an_uninterrupted_run(self):
     whole = self.fit()
@@ -77,12 +74,71 @@ class LoopTest(chex.TestCase):
     two = init_state(toy.problem(), TX, jax.random.key(1))
     self.assertGreater(np.abs(one.params["w"] - two.params["w"]).max(), 0)
 
+  def latest(self):
+    with checkpoints.open_manager(self.workdir, 2) as manager:
+      return manager.latest_step()
+
   def test_a_loss_that_breaks_stops_the_run_and_keeps_the_checkpoint(self):
     with self.assertRaisesRegex(FloatingPointError, "nan at step 3"):
-      self.fit(problem=toy.problem(break_at=3))
-    with checkpoints.open_manager(self.workdir, 2) as manager:
-      self.assertEqual(manager.latest_step(), 2)
+      self.fit(problem=toy.problem(break_at=(3,)))
+    self.assertEqual(self.latest(), 2)
     chex.assert_tree_all_finite(self.fit().params)
+
+  def test_a_broken_state_is_not_saved_though_no_row_shows_it(self):
+    config = dataclasses.replace(CONFIG, log_every=100, save_every=100)
+    for break_at, last in ((3, 4), (5, 6)):
+      with self.assertRaisesRegex(
+        FloatingPointError, f"nan at step {last - 1}"
+      ):
+        self.fit(
+          dataclasses.replace(config, save_every=last),
+          toy.problem(break_at=(break_at,)),
+        )
+      self.assertIsNone(self.latest())
+
+  def test_a_broken_step_is_undone_and_counted(self):
+    config = dataclasses.replace(CONFIG, on_non_finite="skip")
+    state = self.fit(config, toy.problem(break_at=(2, 3)))
+    chex.assert_tree_all_finite(state)
+    np.testing.assert_array_equal(state.skipped, [2, 0])
+    self.assertEqual(state.opt_state[0].count, 4)  # Adam's own count of steps
+    named = {
+      name: metrics.read(self.workdir, name)[1].tolist()
+      for name in ("skipped", "skipped_in_a_row")
+    }
+    self.assertEqual(named["skipped"], [0, 0, 1, 2, 2, 2])
+    self.assertEqual(named["skipped_in_a_row"], [0, 0, 1, 2, 0, 0])
+
+  def test_skipping_changes_nothing_where_nothing_breaks(self):
+    config = dataclasses.replace(CONFIG, on_non_finite="skip")
+    workdir = self.create_tempdir().full_path
+    chex.assert_trees_all_close(
+      self.fit(config), self.fit(workdir=workdir), rtol=1e-6
+    )
+
+  def test_too_many_broken_steps_in_a_row_stop_the_run(self):
+    config = dataclasses.replace(CONFIG, on_non_finite="skip", max_skipped=2)
+    with self.assertRaisesRegex(
+      FloatingPointError, "nan at step 4, 3 times in a row"
+    ):
+      self.fit(config, toy.problem(break_at=(2, 3, 4)))
+
+  def test_a_checkpoint_is_written_when_the_last_is_old(self):
+    config = dataclasses.replace(CONFIG, save_every=100, save_seconds=1e-9)
+    self.fit(config)
+    folders = os.listdir(f"{self.workdir}/checkpoints")
+    self.assertEqual(set(folders), {"5", "6"})
+    np.testing.assert_array_equal(
+      metrics.read(self.workdir, "loss")[0], range(6)
+    )
+
+  def test_a_save_that_fails_ends_the_run(self):
+    seal = mock.patch.object(
+      checkpoints, "_seal", side_effect=OSError(errno.ENOSPC, "full")
+    )
+    with seal, self.assertRaisesRegex(checkpoints.SaveError, "full"):
+      self.fit()
+    self.assertIsNone(self.latest())
 
   def test_ctrl_c_saves_and_the_next_run_continues(self):
     def press(params, key):
@@ -94,30 +150,22 @@ class LoopTest(chex.TestCase):
       KeyboardInterrupt, "stopped and saved after step"
     ):
       self.fit(problem=pressed)
-    with checkpoints.open_manager(self.workdir, 2) as manager:
-      self.assertGreater(manager.latest_step(), 0)
+    self.assertGreater(self.latest(), 0)
     workdir = self.create_tempdir().full_path
     chex.assert_trees_all_equal(self.fit(), self.fit(workdir=workdir))
 
-  def test_a_damaged_checkpoint_is_skipped_for_the_one_before(self):
+  def test_a_run_whose_newest_checkpoint_is_damaged_makes_it_again(self):
     whole = self.fit()
-    self.damage(6)
+    folder = f"{self.workdir}/checkpoints/6/default/d"
+    for name in os.listdir(folder):
+      os.truncate(f"{folder}/{name}", 0)
     with self.assertLogs(level="WARNING") as logs:
       chex.assert_trees_all_equal(self.fit(), whole)
     self.assertIn("checkpoint 6 cannot be read, skipped", str(logs.output))
     with self.assertNoLogs(level="WARNING"):
       chex.assert_trees_all_equal(self.fit(), whole)
 
-  def test_a_run_whose_checkpoints_are_all_damaged_is_not_started_over(self):
-    self.fit()
-    for step in (4, 6):
-      self.damage(step)
-    with self.assertRaisesRegex(
-      ValueError, "(?s)no checkpoint in .* start over"
-    ):
-      self.fit()
-
-  def test_a_checkpoint_is_loaded_and_nothing_on_the_disk_changes(self):
+  def test_a_checkpoint_is_loaded_on_one_device(self):
     problem = toy.problem()
     shapes = jax.eval_shape(lambda key: init_state(problem, TX, key), KEY)
     load = lambda: checkpoints.load(self.workdir, shapes)
@@ -127,9 +175,6 @@ class LoopTest(chex.TestCase):
     state = self.fit()
     chex.assert_trees_all_equal(load(), state)
     self.assertLen(load().params["w"].devices(), 1)
-    self.damage(6)
-    self.assertEqual(load().step, 4)
-    self.assertIn("6", os.listdir(f"{self.workdir}/checkpoints"))
 
   def test_devices_do_not_change_the_numbers(self):
     problem, key = toy.problem(), jax.random.key(0)
@@ -151,9 +196,15 @@ class LoopTest(chex.TestCase):
     with self.assertRaisesRegex(ValueError, "batch of 6 .* multiple of 4"):
       self.fit(problem=toy.problem(batch_size=6))
 
-  def test_a_period_of_zero_is_refused(self):
-    with self.assertRaisesRegex(ValueError, "save_every=0 must be"):
-      loop.Config(save_every=0)
+  @parameterized.parameters(
+    (dict(save_every=0), "save_every=0 must be at least 1"),
+    (dict(max_skipped=0), "max_skipped=0 must be at least 1"),
+    (dict(save_seconds=0.0), "save_seconds=0.0 must be above 0"),
+    (dict(on_non_finite="go"), "'go' is not one of .'stop', 'skip'"),
+  )
+  def test_settings_that_cannot_be_are_refused(self, fields, message):
+    with self.assertRaisesRegex(ValueError, message):
+      loop.Config(**fields)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 import json
 import math
 import pathlib
+import resource
 
 from absl.testing import absltest, parameterized
 import jax.numpy as jnp
 import numpy as np
 
-from trainers import metrics, progress
+from tests.trainers.faults import events
+from trainers import files, metrics, progress
 
 
 class WriterTest(parameterized.TestCase):
@@ -48,6 +50,58 @@ class WriterTest(parameterized.TestCase):
       metrics.read(self.workdir, "loss")[0], [0, 1, 2]
     )
 
+  def test_a_line_that_is_no_row_is_skipped_and_named(self):
+    self.write(0, 1)
+    self.path.write_bytes(self.path.read_bytes() + b"\0\0{\xff\n")
+    with self.assertLogs(level="WARNING") as logs:
+      self.write(2, start=2)
+    self.assertIn("metrics.jsonl, line 3 is no row, skipped", str(logs.output))
+    np.testing.assert_array_equal(
+      metrics.read(self.workdir, "loss")[0], [0, 1, 2]
+    )
+
+  def test_seconds_go_on_where_they_were(self):
+    self.path.write_text('{"step": 0, "seconds": 1000.0, "loss": 1.0}\n')
+    self.write(1, start=1)
+    _, seconds = metrics.read(self.workdir, "seconds")
+    self.assertEqual(seconds[0], 1000)
+    self.assertBetween(seconds[1], 1000, 1060)
+
+  def test_a_save_waits_for_the_rows_before_it_and_writes_none(self):
+    with metrics.Writer(self.workdir) as writer:
+      writer.write(0, {"loss": 1.0})
+      writer.sync(1, {"loss": 0.5})
+      self.assertLen(metrics.read_rows(self.workdir), 1)
+      self.assertEqual(events.steps(self.path.parent)["loss"], [0])
+      with self.assertRaisesRegex(FloatingPointError, "loss is nan at step 2"):
+        writer.sync(2, {"loss": math.nan})
+
+  def test_steps_that_were_undone_may_break_as_often_as_is_allowed(self):
+    broken = lambda times: {"loss": math.nan, "skipped_in_a_row": times}
+    with metrics.Writer(self.workdir, max_skipped=2) as writer:
+      writer.sync(5, broken(2))
+      with self.assertRaisesRegex(
+        FloatingPointError, "loss is nan at step 6, 3 times in a row"
+      ):
+        writer.sync(6, broken(3))
+
+  def test_a_full_disk_is_an_error_and_the_torn_row_goes(self):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+      with self.assertRaisesRegex(OSError, "File too large") as caught:
+        self.write(*range(100))
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    self.assertIn("not be that large", files.remedy(caught.exception))
+    whole = len(metrics.read_rows(self.workdir))
+    self.assertBetween(whole, 1, 10)
+    self.write(whole, start=whole)
+    self.assertEqual(
+      [row["step"] for row in metrics.read_rows(self.workdir)],
+      list(range(whole + 1)),
+    )
+
   @parameterized.parameters("loss", "update_norm")
   def test_a_number_that_is_not_finite_stops_the_run(self, name):
     with self.assertRaisesRegex(FloatingPointError, f"{name} is inf at step 3"):
@@ -55,11 +109,12 @@ class WriterTest(parameterized.TestCase):
         writer.write(3, {"loss": 1.0, name: math.inf})
     self.assertIsNone(json.loads(self.path.read_text())[name])
 
-  def test_tensorboard_gets_the_rows(self):
-    self.write(0, 1)
-    events = list((pathlib.Path(self.workdir) / "tensorboard").iterdir())
-    self.assertNotEmpty(events)
-    self.assertIn(b"loss", events[0].read_bytes())
+  def test_tensorboard_shows_every_row_once(self):
+    self.write(0, 1, 2, 3)
+    self.write(2, 3, start=2)
+    shown = events.steps(self.path.parent)
+    self.assertEqual(shown["loss"], [0, 1, 2, 3])
+    self.assertEqual(shown["seconds"], [0, 1, 2, 3])
 
   def test_an_unknown_metric_lists_the_known(self):
     self.write(0)

@@ -9,8 +9,8 @@ from trainers.problem import Problem
 WIDTH = 4
 
 
-def problem(batch_size: int = 8, break_at: int | None = None) -> Problem:
-  """Fits `y = sum(x)`; the loss turns to NaN at step `break_at`."""
+def problem(batch_size: int = 8, break_at: tuple[int, ...] = ()) -> Problem:
+  """Fits `y = sum(x)`; the loss turns to NaN in the steps `break_at`."""
 
   def sample(key):
     x_E = jax.random.normal(key, (WIDTH,))
@@ -20,8 +20,8 @@ def problem(batch_size: int = 8, break_at: int | None = None) -> Problem:
     error_B = batch["x"] @ params["w"] - batch["y"]
     noise = 0.1 * jax.random.normal(key)  # shows that keys resume too
     value = jnp.mean((error_B + noise) ** 2)
-    if break_at is not None:
-      value = jnp.where(step == break_at, jnp.nan, value)
+    for broken in break_at:
+      value = value * jnp.where(step == broken, jnp.nan, 1.0)
     return value, {"error": jnp.abs(error_B).max()}
 
   def distance(params, key):

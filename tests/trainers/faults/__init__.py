@@ -1,0 +1,1 @@
+"""Runs that are killed, in processes of their own."""
