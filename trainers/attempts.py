@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from trainers import progress
+from trainers import metrics, progress
 from trainers.reports import Table, number
 
 NAME = "attempts.jsonl"
@@ -34,16 +34,21 @@ COLUMNS = (
 
 @contextlib.contextmanager
 def recorded(
-  workdir: str | pathlib.Path, *, tokens: int, ideal_seconds: float
+  workdir: str | pathlib.Path,
+  *,
+  step: int,
+  tokens: int,
+  ideal_seconds: float,
 ) -> Iterator[None]:
   """Notes that a training begins in `workdir`, and that it ends.
 
   Args:
     workdir: an existing folder.
+    step: updates done before.
     tokens: in a batch.
     ideal_seconds: of a step at the peak of the devices; 0 where not known.
   """
-  begin = {"tokens": tokens, "ideal_seconds": ideal_seconds}
+  begin = {"step": step, "tokens": tokens, "ideal_seconds": ideal_seconds}
   begin |= {"devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}"}
   _append(pathlib.Path(workdir), {"begin": begin})
   try:
@@ -67,7 +72,8 @@ def peak_memory() -> str:
 def _append(root: pathlib.Path, row: Mapping[str, Any]) -> None:
   if jax.process_index() == 0:
     with (root / NAME).open("a") as file:
-      file.write(json.dumps(row) + "\n")
+      # A line before it may have been torn by a crash.
+      file.write(f"\n{json.dumps(row)}\n")
 
 
 def table(workdir: str | pathlib.Path) -> Table | None:
@@ -88,22 +94,23 @@ def table(workdir: str | pathlib.Path) -> Table | None:
 
 
 def _row(folder: pathlib.Path, name: str) -> Sequence[Any]:
-  noted = _lines(folder / NAME)
+  noted = _noted(folder / NAME)
   begins = [x["begin"] for x in noted if "begin" in x]
   ends = [x["end"] for x in noted if "end" in x]
-  rows = _lines(folder / "metrics.jsonl")
+  rows = metrics.read_rows(str(folder))
   losses = [row for row in rows if "loss" in row]
   rate = _rate(losses)
   ideal, tokens = begins[-1]["ideal_seconds"], begins[-1]["tokens"]
+  steps = int(rows[-1]["step"]) if rows else 0
   return (
     name,
-    int(rows[-1]["step"]) if rows else 0,
+    steps,
     progress.duration(_seconds(rows)),
     rate,
     rate * tokens if rate and tokens else None,
     f"{100 * rate * ideal:.0f} %" if rate and ideal else "–",
     losses[-1]["loss"] if losses else None,
-    len(begins) - 1,
+    max(sum(x["step"] < steps for x in begins) - 1, 0),
     int(losses[-1].get("skipped", 0)) if losses else 0,
     ends[-1]["peak_memory"] if ends else "–",
   )
@@ -127,10 +134,10 @@ def _seconds(rows: Sequence[Mapping[str, float]]) -> float:
   return float(np.where(steps < 0, seconds[1:], steps).sum())
 
 
-def _lines(path: pathlib.Path) -> list[Mapping[str, Any]]:
-  """The whole lines of a file of JSON; a last one torn by a crash is left."""
-  whole = path.read_text().split("\n")[:-1] if path.exists() else []
-  return [json.loads(line) for line in whole]
+def _noted(path: pathlib.Path) -> list[Mapping[str, Any]]:
+  """The lines that are whole."""
+  lines = path.read_text().splitlines()
+  return [json.loads(line) for line in lines if line.endswith("}}")]
 
 
 def page(found: Table) -> str:

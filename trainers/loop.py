@@ -129,7 +129,9 @@ def fit(
       state = run.init(jax.random.key(seed))
     with (
       profiling.profiled(run.step, root) as take_step,
-      attempts.recorded(root, tokens=run.tokens, ideal_seconds=ideal),
+      attempts.recorded(
+        root, step=int(state.step), tokens=run.tokens, ideal_seconds=ideal
+      ),
       progress.meter(root.name, config.num_steps, run.tokens, ideal) as on_row,
       metrics.Writer(
         workdir,

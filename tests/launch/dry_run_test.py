@@ -34,6 +34,7 @@ class DryRunTest(absltest.TestCase):
     return command.launch(
       "--experiment=random_computation",
       "--preset=tiny",
+      "--set=generator.mixture=uniform",  # compiles quickly
       f"--workdir={self.workdir}",
       *arguments,
     )
