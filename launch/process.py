@@ -8,7 +8,7 @@ from absl import flags, logging
 import jax
 
 from launch import endings
-from trainers import distributed, sharding
+from trainers import distributed, profiling, sharding
 
 _CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices",
@@ -16,6 +16,18 @@ _CPU_DEVICES = flags.DEFINE_integer(
   "Devices that a CPU is seen as. A batch is split over them, which keeps more "
   "cores busy than one device does.",
   lower_bound=1,
+)
+_COMPILATION_CACHE = flags.DEFINE_string(
+  "compilation_cache",
+  None,
+  "A folder, or gs://..., where compiled programs are kept for later runs, of "
+  "this and of other processes.",
+)
+_PROFILE_STEPS = flags.DEFINE_string(
+  "profile_steps",
+  None,
+  "Profile these steps of every training, as 10:20, into its folder: for "
+  "TensorBoard with xprof.",
 )
 _DISTRIBUTED = flags.DEFINE_enum(
   "distributed",
@@ -47,13 +59,28 @@ _MODEL_DEVICES = flags.DEFINE_integer(
   "such sets of devices as there are.",
   lower_bound=1,
 )
+# Programs that compile faster are not worth a file.
+_CACHED_SECONDS = 0.2
 
 
-def prepare() -> None:
+def profile_steps() -> range | None:
+  """The steps of --profile_steps; None is no step.
+
+  Raises:
+    ValueError: they are not like 10:20.
+  """
+  text = _PROFILE_STEPS.value
+  return None if text is None else profiling.parse(text)
+
+
+def prepare(*, alone: bool = False) -> None:
   """Obeys the flags of this module; to be called before JAX sees devices.
 
   Warnings alone are shown unless --verbosity is given. XLA_FLAGS and
   JAX_NUM_CPU_DEVICES go before --cpu_devices.
+
+  Args:
+    alone: whether other processes are left alone, whatever the flags say.
 
   Raises:
     app.UsageError: other processes are wanted, and not known.
@@ -61,10 +88,16 @@ def prepare() -> None:
   """
   if not flags.FLAGS["verbosity"].present:
     logging.set_verbosity(logging.WARNING)  # orbax tells much at INFO
+  if _COMPILATION_CACHE.value:
+    jax.config.update("jax_compilation_cache_dir", _COMPILATION_CACHE.value)
+    jax.config.update(
+      "jax_persistent_cache_min_compile_time_secs", _CACHED_SECONDS
+    )
   by_xla = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
   if not by_xla and jax.config.jax_num_cpu_devices < 1:
     jax.config.update("jax_num_cpu_devices", _CPU_DEVICES.value)
-  _join()
+  if not alone:
+    _join()
 
 
 def _join() -> None:
@@ -83,6 +116,11 @@ def _join() -> None:
     sys.exit(f"this run cannot start: {error}")
   if members and distributed.is_first():
     print(distributed.table(members), flush=True)
+
+
+def model_devices() -> int:
+  """How many devices every layer is split over."""
+  return _MODEL_DEVICES.value
 
 
 def mesh() -> contextlib.AbstractContextManager:

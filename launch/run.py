@@ -21,8 +21,16 @@ from typing import Any
 from absl import app, flags
 import jax
 
-from launch import endings, experiments, overrides, process
-from trainers import distributed, files, progress, reports
+from launch import dry_run, endings, experiments, overrides, process
+from trainers import (
+  attempts,
+  distributed,
+  files,
+  profiling,
+  progress,
+  reports,
+  sharding,
+)
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
 
@@ -112,6 +120,13 @@ def main(argv):
     config = preset(module, _PRESET.value)
     seed = [] if _SEED.value is None else [f"seed={_SEED.value}"]
     config = overrides.apply(config, _SET.value + seed)
+    process.profile_steps()  # or says why
+  if dry_run.asked():
+    process.prepare(alone=True)
+    with endings.usage_errors():
+      mesh = sharding.make_mesh(process.model_devices(), dry_run.devices())
+    print(dry_run.run(module, config, mesh))
+    return
   process.prepare()
   with endings.usage_errors():
     claim = functools.partial(claim_workdir, workdir, config)
@@ -124,8 +139,12 @@ def main(argv):
 
 def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
   started = time.monotonic()
-  report = module.run(config, str(workdir))
+  with profiling.requested(process.profile_steps()):
+    report = module.run(config, str(workdir))
   seconds = time.monotonic() - started
+  trained = attempts.table(workdir)
+  if trained:
+    report = report._replace(tables=[*report.tables, trained])
   reports.write(
     report,
     workdir,
@@ -137,6 +156,8 @@ def _execute(module: ModuleType, config: Any, workdir: pathlib.Path) -> None:
   if not distributed.is_first():
     return
   print(reports.summary(report))
+  if trained:
+    print(f"\n{attempts.page(trained)}\n")
   print(f"{progress.duration(seconds)}; open {workdir / 'report.html'}")
 
 

@@ -16,11 +16,15 @@ import optax
 
 from simplex.types import Array, Key, Metrics
 from trainers import (
+  attempts,
   checkpoints,
+  flops,
   guard,
   interrupts,
   metrics,
+  profiling,
   progress,
+  rehearsal,
   sharding,
 )
 from trainers.problem import Problem, TrainState
@@ -105,9 +109,12 @@ def fit(
     files.InputError: the checkpoints are damaged, or of another model.
     OSError: the metrics could not be written.
   """
+  if instead := rehearsal.instead():
+    return instead(rehearsal.Training(problem, optimizer, config))
   root = pathlib.Path(workdir)
   root.mkdir(parents=True, exist_ok=True)
   mesh = sharding.ambient_mesh()
+  ideal = flops.ideal_step_seconds(problem, mesh)
   skip = config.on_non_finite == "skip"
   run = compile_run(
     problem, optimizer, mesh, accumulate=config.accumulate, skip=skip
@@ -121,7 +128,11 @@ def fit(
     if state is None:
       state = run.init(jax.random.key(seed))
     with (
-      progress.meter(root.name, config.num_steps, run.tokens) as on_row,
+      profiling.profiled(run.step, root) as take_step,
+      attempts.recorded(
+        root, step=int(state.step), tokens=run.tokens, ideal_seconds=ideal
+      ),
+      progress.meter(root.name, config.num_steps, run.tokens, ideal) as on_row,
       metrics.Writer(
         workdir,
         step=int(state.step),
@@ -130,7 +141,9 @@ def fit(
       ) as writer,
     ):
       save = functools.partial(checkpoints.save, manager)
-      state = _steps(run, config, state, writer, save, why_stop)
+      state = _steps(
+        run._replace(step=take_step), config, state, writer, save, why_stop
+      )
       writer.write(config.num_steps, run.evaluate(state))
   return state
 

@@ -10,7 +10,7 @@ LINES_EVERY = 30.0  # seconds between lines where there is no terminal
 
 @contextlib.contextmanager
 def meter(
-  label: str, num_steps: int, tokens: int
+  label: str, num_steps: int, tokens: int, ideal_seconds: float = 0.0
 ) -> Iterator[Callable[[Mapping[str, float]], None]]:
   """Yields a function that shows the progress of each row of metrics.
 
@@ -20,6 +20,7 @@ def meter(
     label: whose progress it is.
     num_steps: updates in the whole run.
     tokens: tokens in a batch; 0 hides tokens per second.
+    ideal_seconds: of a step at the peak of the devices; 0 hides utilisation.
   """
   first = []
   shown = [-LINES_EVERY]
@@ -35,7 +36,8 @@ def meter(
     shown[0] = now
     since, since_step = first[0]
     rate = (step - since_step) / max(now - since, 1e-9)
-    show(render(label, step, num_steps, rate, tokens, row["loss"]))
+    used = rate * ideal_seconds
+    show(render(label, step, num_steps, rate, tokens, row["loss"], used))
 
   try:
     yield on_row
@@ -45,7 +47,13 @@ def meter(
 
 
 def render(
-  label: str, step: int, num_steps: int, rate: float, tokens: int, loss: float
+  label: str,
+  step: int,
+  num_steps: int,
+  rate: float,
+  tokens: int,
+  loss: float,
+  utilisation: float = 0.0,
 ) -> str:
   """Returns the line.
 
@@ -56,6 +64,8 @@ def render(
     rate: updates per second; 0 while unknown.
     tokens: tokens in a batch; 0 hides tokens per second.
     loss: of the newest step that is known.
+    utilisation: share of the devices' peak that the model's FLOPs take, MFU; 0
+      while unknown.
   """
   filled = round(20 * step / max(num_steps, 1))
   parts = [
@@ -66,6 +76,8 @@ def render(
     parts.append(f"{rate:.3g} steps/s")
     if tokens:
       parts.append(f"{_short(rate * tokens)} tokens/s")
+    if utilisation:
+      parts.append(f"MFU {100 * utilisation:.0f} %")
     parts.append(f"{duration((num_steps - step) / rate)} left")
   return "  ".join(parts)
 

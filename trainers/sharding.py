@@ -4,6 +4,7 @@ A mesh always has both axes. Models know of neither: a parameter is placed by
 its path, and the optimiser's copies of it, whose paths end alike, with it.
 """
 
+from collections.abc import Sequence
 import functools
 import math
 import re
@@ -33,19 +34,23 @@ RULES = (
 )
 
 
-def make_mesh(model: int = 1) -> Mesh:
-  """All devices, `model` of them for each part of a batch.
+def make_mesh(
+  model: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """All devices, or those given, `model` of them for each part of a batch.
 
   Raises:
     ValueError: their number is not a multiple of `model`.
   """
-  count = jax.device_count()
+  devices = jax.devices() if devices is None else devices
+  count = len(devices)
   if model < 1 or count % model:
     divisors = [n for n in range(1, count + 1) if count % n == 0]
     raise ValueError(
       f"{model} does not divide the {count} devices; use one of {divisors}"
     )
-  return jax.make_mesh((count // model, model), AXES, (AxisType.Auto,) * 2)
+  shape, kinds = (count // model, model), (AxisType.Auto,) * 2
+  return jax.make_mesh(shape, AXES, kinds, devices=devices)
 
 
 def ambient_mesh() -> Mesh:

@@ -51,8 +51,13 @@ class Backend(NamedTuple):
 
 
 def platform() -> str:
-  """The platform programs are compiled for: "cpu", "gpu" or "tpu"."""
+  """The platform programs are compiled for: "cpu", "gpu" or "tpu".
+
+  That of the default device, if there is one; else that of the mesh around,
+  whose devices need not be here.
+  """
   device = jax.config.jax_default_device
+  device = device or jax.sharding.get_abstract_mesh().abstract_device
   return getattr(device, "platform", device) or jax.default_backend()
 
 

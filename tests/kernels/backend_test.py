@@ -90,6 +90,14 @@ class BackendTest(chex.TestCase):
       with jax.default_device(device):
         self.assertEqual(backend.platform(), "cpu")
 
+  def test_platform_is_that_of_the_mesh_around(self):
+    tpu = jax.sharding.AbstractDevice("TPU v5", 1, "tpu")
+    mesh = jax.sharding.AbstractMesh((8,), ("data",), abstract_device=tpu)
+    with jax.sharding.use_abstract_mesh(mesh):
+      self.assertEqual(backend.platform(), "tpu")
+      with jax.default_device("cpu"):
+        self.assertEqual(backend.platform(), "cpu")
+
   @parameterized.parameters(True, False)
   def test_hand_written_gradient_is_used(self, partitionable):
     self.install(xla=square(partitionable=partitionable))

@@ -7,25 +7,17 @@ and the lowering let pass, such as blocks that do not fit in VMEM. Nothing is
 run. `make compile-tpu` does this for each kind of TPU.
 """
 
-import os
 import sys
 import time
 from unittest import mock
 
 import jax
-from jax.experimental import topologies
 import jax.numpy as jnp
 
 from simplex import kernels
 from simplex.kernels import backend
+from trainers import topologies
 
-# Without them libtpu asks the network for the machine that it is on.
-ENVIRONMENT = {
-  "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-  "TPU_SKIP_MDS_QUERY": "1",
-  "TPU_WORKER_HOSTNAMES": "localhost",
-  "TPU_WORKER_ID": "0",
-}
 SIMPLICIAL = {
   "paper": dict(H=64, G=1, T=2048, D=128, windows=(32, 512), dtype="bfloat16"),
   "own_keys": dict(H=8, G=8, T=2048, D=64, windows=(32, 512), dtype="float32"),
@@ -101,9 +93,7 @@ def value_and_grads(device, name):
 
 
 def main(topology: str, *names: str) -> None:
-  os.environ.update(ENVIRONMENT)
-  jax.config.update("jax_platforms", "cpu")
-  device = topologies.get_topology_desc(topology, "tpu").devices[0]
+  device = topologies.find(topology)[0]
   for name in names or CASES:
     start = time.time()
     with mock.patch.object(backend, "platform", return_value="tpu"):

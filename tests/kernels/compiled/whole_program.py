@@ -5,17 +5,15 @@ not run on one.
 """
 
 import functools
-import pathlib
 from unittest import mock
 
 import jax
-from jax.experimental import topologies
 
 from simplex import kernels
 from simplex.kernels import backend
 from tests.kernels import conformance
+from trainers import topologies
 
-DEVICE = pathlib.Path(__file__).with_name("h200.txtpb")
 # (B, T, H, G, D), settings.
 SIMPLICIAL = (
   ((1, 8192, 64, 1, 128), dict(windows=(32, 512))),
@@ -32,13 +30,8 @@ FORGETTING = (
 
 
 def main():
-  topology = topologies.get_topology_desc(
-    "H200",
-    platform="cuda",
-    topology="1x1x1",
-    target_config=DEVICE.read_text(),
-  )
-  sharding = jax.sharding.SingleDeviceSharding(topology.devices[0])
+  (device,) = topologies.find("h200:1")
+  sharding = jax.sharding.SingleDeviceSharding(device)
   array = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
   print(f"jax {jax.__version__}: compiled for an H200, not run on one")
   for sizes, settings in SIMPLICIAL:
