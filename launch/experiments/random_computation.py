@@ -32,6 +32,7 @@ import numpy as np
 
 from launch import texts
 from launch.findings import random_computation as findings
+from launch.studies import fine_tuning
 from simplex.analysis import compression, markov
 from simplex.data import formal, text
 from simplex.data.random_computation import bank, mixtures
@@ -44,7 +45,6 @@ from trainers import (
   metrics,
   optimizers,
   progress,
-  scan,
   sharding,
 )
 from trainers.problem import Problem
@@ -59,20 +59,6 @@ class ZeroShot:
   tail: int = 16  # positions at the end of the context that count
   watch: tuple[str, ...] = ("prose", "code", "dyck", "bits")
   watch_windows: int = 64  # of each watched set, during training
-
-
-@dataclasses.dataclass(frozen=True)
-class Finetune:
-  """Training on real text, from the pre-trained model and from scratch."""
-
-  corpora: tuple[str, ...] = ("prose", "code")
-  num_steps: int = 300
-  eval_every: int = 20
-  num_seeds: int = 5
-  eval_windows: int = 256
-  optimizer: optimizers.Config = optimizers.Config(
-    learning_rate=2e-3, warmup_steps=20
-  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +92,7 @@ class Config:
   layers_every: int = 0  # sequences until 8 more gated layers; 0: all at once
   controls: tuple[str, ...] = ("official", "uniform")
   zero_shot: ZeroShot = ZeroShot()
-  finetune: Finetune = Finetune()
+  finetune: fine_tuning.Config = fine_tuning.Config()
   sizes: tuple[int, ...] = ()  # widths at which to train once more
 
   def __post_init__(self):
@@ -157,7 +143,9 @@ def tiny() -> Config:
     batch_size=8,
     controls=("uniform",),
     zero_shot=ZeroShot(num_windows=8, tail=4, watch_windows=4),
-    finetune=Finetune(("prose",), 4, eval_every=2, num_seeds=2, eval_windows=8),
+    finetune=fine_tuning.Config(
+      ("prose",), 4, eval_every=2, num_seeds=2, eval_windows=8
+    ),
     sizes=(8,),
   )
 
@@ -172,7 +160,28 @@ def paper() -> Config:
   return _scaled(width=1024, batch_size=256, num_steps=56_000)
 
 
-PRESETS = (gpu,)
+def pod() -> Config:
+  """1.0 B parameters in bfloat16, for the 128 chips of a v5p:4x4x8."""
+  config = _scaled(
+    width=2048, batch_size=1024, num_steps=16_000, dtype="bfloat16"
+  )
+  return dataclasses.replace(
+    config,
+    model=dataclasses.replace(config.model, num_layers=20),
+    # A group of machines on each chip.
+    generator=dataclasses.replace(
+      config.generator,
+      num_groups=128,
+      num_machines=1,
+      rows_per_machine=16,
+      bank_rows=320,
+      constant_resets=8,
+      random_resets=8,
+    ),
+  )
+
+
+PRESETS = (gpu, pod)
 
 
 def _scaled(width, batch_size, num_steps, dtype="float32") -> Config:
@@ -212,7 +221,7 @@ def _scaled(width, batch_size, num_steps, dtype="float32") -> Config:
     layers_every=10_000,
     controls=(),
     zero_shot=ZeroShot(num_windows=2048, watch_windows=256),
-    finetune=Finetune(
+    finetune=fine_tuning.Config(
       num_steps=4000, eval_every=100, num_seeds=3, optimizer=optimizer
     ),
   )
@@ -376,33 +385,15 @@ def _samples(config: Config) -> np.ndarray:
 
 
 def _finetune(config: Config, parts: text.Parts, pretrained: Params):
-  """Bits on held-out text while training, from both starts, over seeds."""
-  cfg = config.finetune
   length = config.context + 1
-  held_out_NS = text.windows(parts.validation, cfg.eval_windows, length)
+  held_out_NS = text.windows(
+    parts.validation, config.finetune.eval_windows, length
+  )
   source = text.source(parts.train, config.batch_size, config.context)
   bits = lambda params, key: _bits(config.model, params, held_out_NS).mean()
-  evals = {"held_out": lambda *args: {"bits": bits(*args)}}
-  base = _next_byte(config.model, source)._replace(evals=evals)
-  tx = optimizers.make(cfg.optimizer, cfg.num_steps)
-
-  def one(setting):
-    start, key = setting
-    started = base._replace(init=lambda key: start)
-    _, _, evals = scan.fit(
-      started, tx, key, cfg.num_steps, eval_every=cfg.eval_every
-    )
-    return evals["held_out/bits"]
-
-  keys = jax.random.split(jax.random.key(config.seed), cfg.num_seeds)
-  fresh = jax.vmap(base.init)(keys)
-  starts = jax.tree.map(
-    lambda a, b: np.concatenate([np.broadcast_to(a, b.shape), b]),
-    distributed.to_host(pretrained),
-    jax.device_get(fresh),
+  problem = _next_byte(config.model, source)._replace(
+    evals={"held_out": lambda *args: {"bits": bits(*args)}}
   )
-  progress.show(f"fine-tuning from two starts, {cfg.num_seeds} seeds each")
-  bits = scan.sweep(one, (starts, jnp.concatenate([keys, keys])))
-  steps = np.arange(0, cfg.num_steps + 1, cfg.eval_every)
-  names = ("pretrained", "fresh")
-  return {n: (steps, x) for n, x in zip(names, np.split(bits, 2), strict=True)}
+  return fine_tuning.from_two_starts(
+    config.finetune, problem, pretrained, config.seed
+  )
