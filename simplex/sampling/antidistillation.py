@@ -138,23 +138,28 @@ def central(
   return Scorer(score, caches)
 
 
-def permuted(scorer: Scorer, key: Key) -> Scorer:
-  """The paper's control: Delta with its tokens shuffled and random signs.
-
-  Anew for every text and token, so that its size is kept and nothing else.
-  """
+def shuffled(key: Key, delta_BV: Array) -> Array:
+  """Each row with its tokens in random order and with random signs."""
 
   def shuffle(key, delta_V):
     order_key, sign_key = jax.random.split(key)
     signs_V = jax.random.rademacher(sign_key, delta_V.shape, delta_V.dtype)
     return signs_V * jax.random.permutation(order_key, delta_V)
 
+  return jax.vmap(shuffle)(jax.random.split(key, len(delta_BV)), delta_BV)
+
+
+def permuted(scorer: Scorer, key: Key) -> Scorer:
+  """The paper's control: Delta shuffled over the tokens, with random signs.
+
+  Anew for every text and token, so that its size is kept and nothing else.
+  """
+
   def score(tokens_BT, memory):
     step, inner = memory
     scores, inner = scorer.next(tokens_BT, inner)
     step_key = jax.random.fold_in(key, step)
-    keys = jax.random.split(step_key, len(tokens_BT))
-    delta_BV = jax.vmap(shuffle)(keys, scores.delta_BV)
+    delta_BV = shuffled(step_key, scores.delta_BV)
     return scores._replace(delta_BV=delta_BV), (step + 1, inner)
 
   return Scorer(score, (jnp.zeros((), jnp.int32), scorer.memory))

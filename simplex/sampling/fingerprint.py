@@ -39,6 +39,15 @@ def green(key: Key, previous_B: Array, vocab_size: int, share: float) -> Array:
   return jax.vmap(draw)(previous_B)
 
 
+def gradient(
+  probs_BV: Array, previous_B: Array, key: Key, share: float = 0.5
+) -> Array:
+  """Of the probability of green, by the logits behind `probs_BV`, `[B, V]`."""
+  green_BV = green(key, previous_B, probs_BV.shape[-1], share)
+  chance_B1 = jnp.sum(probs_BV * green_BV, axis=-1, keepdims=True)
+  return probs_BV * (green_BV - chance_B1)
+
+
 def fingerprint(
   extend_fn: Callable[[Params, Array, Any], tuple[Array, Any]],
   params: Params,
@@ -69,10 +78,8 @@ def fingerprint(
     proxy_BTV, caches = extend_fn(params, state.tokens_BT, state.memory)
     antidistillation.check_vocabulary(logits_BV, proxy_BTV[:, -1])
     probs_BV = jax.nn.softmax(proxy_BTV[:, -1].astype(jnp.float32))
-    green_BV = green(key, state.tokens_BT[:, -1], logits_BV.shape[-1], share)
-    chance_B1 = jnp.sum(probs_BV * green_BV, axis=-1, keepdims=True)
-    logits_BV += weight * probs_BV * (green_BV - chance_B1)
-    return logits_BV, state._replace(memory=caches)
+    more_BV = gradient(probs_BV, state.tokens_BT[:, -1], key, share)
+    return logits_BV + weight * more_BV, state._replace(memory=caches)
 
   return Transform(apply, caches)
 

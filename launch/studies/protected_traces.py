@@ -1,0 +1,323 @@
+"""What students learn from traces that a teacher protects, cell by cell.
+
+A lane is a teacher with one proxy, one student and one seed; a cell is a way to
+sample. Ways differ in numbers alone, so that one program runs them all.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from launch.studies import distillation
+from simplex.data import running_sums
+from simplex.losses import tokens
+from simplex.models import transformer
+from simplex.sampling import antidistillation, directions, fingerprint
+from simplex.sampling.transforms import Transform
+from simplex.types import Array, Batch, Key, Metrics, Params
+from trainers import optimizers
+
+
+class Cell(NamedTuple):
+  """One way to sample traces and to learn from them, or arrays of many.
+
+  Attributes:
+    tau: temperature.
+    nats: of the penalty along the gradient, its 99th percentile.
+    random_nats: of that along a random direction.
+    shuffled_nats: of that whose tokens are shuffled.
+    product: share of the proxy in a product of experts.
+    green: weight of the fingerprint.
+    beta: with which the student weighs traces; 0 is all alike.
+  """
+
+  tau: float | Array = 1.0
+  nats: float | Array = 0.0
+  random_nats: float | Array = 0.0
+  shuffled_nats: float | Array = 0.0
+  product: float | Array = 0.0
+  green: float | Array = 0.0
+  beta: float | Array = 0.0
+
+
+class Lane(NamedTuple):
+  """The models of a seed."""
+
+  teacher: Params
+  proxy: Params
+  student: Params
+  key: Key
+
+
+class Result(NamedTuple):
+  """Of a cell.
+
+  Attributes:
+    teacher: accuracy of the traces.
+    student: of the student's greedy answers to unseen questions.
+    losses: of training, each step.
+    held_out: loss of clean held-out traces, each evaluation.
+    green: share of green tokens that the student writes, for the secret key and
+      then for others.
+    traces: the first few.
+  """
+
+  teacher: distillation.Accuracy
+  student: distillation.Accuracy
+  losses: Array
+  held_out: Array
+  green: Array
+  traces: Array
+
+
+class Sizes(NamedTuple):
+  """What a lane is run with; see the experiment's `Config`."""
+
+  data: running_sums.Config
+  teacher: transformer.Config
+  proxy: transformer.Config
+  student: transformer.Config
+  optimizer: optimizers.Config
+  traces: int
+  held_out: int
+  test: int
+  attacker_traces: int
+  epochs: int
+  batch_size: int
+  evals: int
+  other_keys: int
+
+
+class Direction(NamedTuple):
+  """A direction of unit length, and the lambda of one nat along it."""
+
+  direction: Params
+  weight: Array
+
+
+def run(sizes: Sizes, cells: Cell, lane: Lane) -> tuple[Any, Result]:
+  """The students before they are distilled, and all cells, stacked."""
+  keys = dict(zip(KEYS, jax.random.split(lane.key, len(KEYS)), strict=True))
+  ask = functools.partial(distillation.questions, sizes.data)
+  held_out = clean(sizes, lane.teacher, ask(keys["held_out"], sizes.held_out))
+  along = penalties(sizes, lane.proxy, held_out, keys["random"])
+  test_BT = ask(keys["test"], sizes.test)
+  setting = _Setting(
+    lane,
+    keys,
+    held_out,
+    clean(sizes, lane.teacher, ask(keys["attacker"], sizes.attacker_traces)),
+    along,
+    ask(keys["prompts"], sizes.traces),
+    test_BT,
+  )
+  before = distillation.tested(sizes.data, sizes.student, lane.student, test_BT)
+  return before, jax.lax.map(functools.partial(_cell, sizes, setting), cells)
+
+
+KEYS = (
+  "held_out random test attacker prompts draw order green shuffle write"
+).split()
+
+
+class _Setting(NamedTuple):
+  lane: Lane
+  keys: dict[str, Key]
+  held_out: Batch
+  attacker: Batch
+  along: tuple[Direction, Direction]
+  prompt_BT: Array
+  test_BT: Array
+
+
+def clean(sizes: Sizes, teacher: Params, prompt_BT: Array) -> Batch:
+  """The teacher's greedy traces."""
+  written_BT = distillation.write(
+    sizes.data,
+    sizes.teacher,
+    teacher,
+    prompt_BT,
+    jax.random.key(0),
+    temperature=0.0,
+  )
+  return distillation.traces(sizes.data, prompt_BT, written_BT)
+
+
+def total_loss(
+  model: transformer.Config, params: Params, batch: Batch
+) -> tuple[Array, Array]:
+  """Loss summed over the tokens of completions, and their number."""
+  logits_BTV = transformer.Transformer(model).apply(params, batch["tokens"])
+  nll_BT = tokens.nll(logits_BTV, batch["targets"]) * batch["mask"]
+  return nll_BT.sum(), batch["mask"].sum()
+
+
+def gradient(
+  model: transformer.Config, params: Params, examples: Batch
+) -> Params:
+  """Of the mean loss of completions."""
+  one = jax.tree.map(lambda x: x[None], examples)
+  total_fn = functools.partial(total_loss, model)
+  return directions.mean_gradient(total_fn, params, one)[1]
+
+
+def log_probs(model: transformer.Config, tokens_BT: Array):
+  """`params -> log_probs_BTV`."""
+  net = transformer.Transformer(model)
+  return lambda params: jax.nn.log_softmax(net.apply(params, tokens_BT))
+
+
+def penalties(
+  sizes: Sizes, proxy: Params, held_out: Batch, key: Key
+) -> tuple[Direction, Direction]:
+  """The gradient of the proxy, and a random direction, in nats."""
+  g = directions.normalized(gradient(sizes.proxy, proxy, held_out))
+  fn = log_probs(sizes.proxy, held_out["tokens"])
+
+  def scaled(direction):
+    _, delta_BTV = directions.derivative(fn, proxy, direction)
+    weight = directions.weight_of_nats(
+      1.0, delta_BTV, mask_N=held_out["mask"] > 0
+    )
+    return Direction(direction, weight)
+
+  return scaled(g), scaled(directions.random_like(key, g))
+
+
+def protection(
+  sizes: Sizes,
+  proxy: Params,
+  along: tuple[Direction, Direction],
+  cell: Cell,
+  keys: dict[str, Key],
+  batch_size: int,
+) -> Transform:
+  """What a cell adds to the teacher's logits after the temperature.
+
+  Scores are linear in the direction: both directions cost one pass.
+  """
+  guided, noise = along
+  nats = cell.nats + cell.shuffled_nats
+  direction = jax.tree.map(
+    lambda g, r: nats * guided.weight * g + cell.random_nats * noise.weight * r,
+    guided.direction,
+    noise.direction,
+  )
+  net = transformer.Transformer(sizes.proxy)
+  scorer = antidistillation.exact(
+    functools.partial(net.apply, method="extend"),
+    proxy,
+    direction,
+    distillation.empty_caches(sizes.data, sizes.proxy, batch_size),
+  )
+
+  def apply(logits_BV, state):
+    step, memory = state.memory
+    scores, memory = scorer.next(state.tokens_BT, memory)
+    key = jax.random.fold_in(keys["shuffle"], step)
+    mixed_BV = antidistillation.shuffled(key, scores.delta_BV)
+    is_mixed = cell.shuffled_nats != 0
+    delta_BV = jnp.where(is_mixed, mixed_BV, scores.delta_BV)
+    product_BV = antidistillation.product_of_experts(logits_BV, scores)
+    green_BV = fingerprint.gradient(
+      jnp.exp(scores.log_probs_BV), state.tokens_BT[:, -1], keys["green"]
+    )
+    logits_BV += delta_BV + cell.product * product_BV + cell.green * green_BV
+    return logits_BV, state._replace(memory=(step + 1, memory))
+
+  return Transform(apply, (jnp.zeros((), jnp.int32), scorer.memory))
+
+
+def _cell(sizes: Sizes, setting: _Setting, cell: Cell) -> Result:
+  lane, keys = setting.lane, setting.keys
+  written_BT = distillation.write(
+    sizes.data,
+    sizes.teacher,
+    lane.teacher,
+    setting.prompt_BT,
+    keys["draw"],
+    temperature=cell.tau,
+    transforms=[
+      protection(
+        sizes, lane.proxy, setting.along, cell, keys, len(setting.prompt_BT)
+      )
+    ],
+  )
+  examples = distillation.traces(sizes.data, setting.prompt_BT, written_BT)
+  weights_B = attacker_weights(sizes, lane.student, setting.attacker, examples)
+  examples["mask"] *= weights_B(cell.beta)[:, None]
+  student, metrics, evals = _distilled(sizes, setting, examples)
+  return Result(
+    distillation.accuracy(
+      sizes.data, sizes.teacher, lane.teacher, setting.prompt_BT, written_BT
+    ),
+    distillation.tested(sizes.data, sizes.student, student, setting.test_BT),
+    metrics["loss"],
+    evals["held_out/loss"],
+    _green(sizes, setting, student),
+    written_BT[:3],
+  )
+
+
+def attacker_weights(
+  sizes: Sizes, student: Params, known: Batch, examples: Batch
+):
+  """`beta -> weights` of a student that knows a few clean traces."""
+
+  def trace_log_probs(params):
+    logits_BTV = transformer.Transformer(sizes.student).apply(
+      params, examples["tokens"]
+    )
+    nll_BT = tokens.nll(logits_BTV, examples["targets"])
+    return -jnp.sum(nll_BT * examples["mask"], axis=1)
+
+  harm_B = antidistillation.harm(
+    trace_log_probs, student, gradient(sizes.student, student, known)
+  )
+  return functools.partial(antidistillation.attacker_weights, harm_B)
+
+
+def _distilled(sizes, setting, examples) -> tuple[Params, Metrics, Metrics]:
+  def held_out(params, key):
+    del key
+    total, count = total_loss(sizes.student, params, setting.held_out)
+    return {"loss": total / count}
+
+  num_steps = sizes.epochs * (sizes.traces // sizes.batch_size)
+  return distillation.distil(
+    sizes.data,
+    sizes.student,
+    setting.lane.student,
+    examples,
+    optimizers.make(sizes.optimizer, num_steps),
+    setting.keys["order"],
+    epochs=sizes.epochs,
+    batch_size=sizes.batch_size,
+    evals={"held_out": held_out},
+    eval_every=num_steps // sizes.evals,
+  )
+
+
+def _green(sizes, setting, student) -> Array:
+  """What the secret key, and then keys that were not used, find."""
+  written_BT = distillation.write(
+    sizes.data,
+    sizes.student,
+    student,
+    setting.test_BT,
+    setting.keys["write"],
+    temperature=1.0,
+  )
+  texts_BT = jnp.concatenate([setting.test_BT, written_BT], axis=1)
+  counts_BT = jnp.broadcast_to(
+    jnp.arange(texts_BT.shape[1]) >= sizes.data.prompt_length, texts_BT.shape
+  )
+  secret = setting.keys["green"]
+  others = jax.random.split(jax.random.fold_in(secret, 1), sizes.other_keys)
+  keys = jnp.concatenate([secret[None], others])
+  share = lambda key: fingerprint.green_share(
+    texts_BT, counts_BT, key, sizes.data.vocab_size
+  )
+  return jax.lax.map(share, keys)
