@@ -198,6 +198,7 @@ def cells(config: Config) -> dict[str, list[protected_traces.Cell]]:
   at_tau = functools.partial(protected_traces.Cell, tau=config.tau)
   middle = config.nats[len(config.nats) // 2]
   return {
+    "before": [at_tau(learns=0.0)],
     "temperature": [at_tau()]
     + [protected_traces.Cell(tau=tau) for tau in config.temperatures],
     "antidistillation": [at_tau(nats=x) for x in config.nats],
@@ -224,17 +225,16 @@ def run(config: Config, workdir: str) -> Report:
     config, config.student, student_key, config.student_accuracy
   )
   arms = cells(config)
-  before, results = _lanes(config, arms, teachers, proxies, students, lane_key)
+  results = _lanes(config, arms, teachers, proxies, students, lane_key)
   return findings.report(
     findings.Found(
       config.errors,
       {arm: [cell._asdict() for cell in some] for arm, some in arms.items()},
-      before,
       results,
       (proxy_steps, student_steps),
       config.matched,
       np.array(config.epsilons),
-      _differences(config, teachers, proxies),
+      _differences(config, proxies),
       tuple(np.linspace(0, config.num_steps, config.evals + 1).astype(int)),
     )
   )
@@ -256,26 +256,26 @@ def _stopped(config, model, key, least) -> tuple[Params, np.ndarray]:
   """Models that stop at an accuracy, one for each seed, and their steps."""
   progress.show(f"{config.num_seeds} models of width {model.width}")
   tx = optimizers.make(config.base, config.most_steps)
-  test_BT = distillation.questions(config.data, key, config.test)
+  test = protected_traces.clean(_sizes(config), key, config.test)
 
   def one(key):
-    accuracy = lambda params, key: distillation.tested(
-      config.data, model, params, test_BT
-    )._asdict()
+    right = functools.partial(distillation.all_right, model, test)
     return distillation.train_until(
-      _problem(config, model, evals={"test": accuracy}),
+      _problem(
+        config, model, evals={"test": lambda params, key: right(params)}
+      ),
       tx,
       key,
       every=config.check_every,
       most=config.most_steps,
-      enough=lambda evals: evals["test/raw"] >= least,
+      enough=lambda evals: evals["test/share"] >= least,
     )
 
   return scan.sweep(one, jax.random.split(key, config.num_seeds))
 
 
 def _lanes(config, arms, teachers, proxies, students, key):
-  """Of each regime and seed: the accuracy before, and results by arm."""
+  """Results of each regime and seed by arm."""
   rows = [cell for some in arms.values() for cell in some]
   stacked = jax.tree.map(lambda *xs: np.array(xs, np.float32), *rows)
   regimes, seeds = len(config.errors), config.num_seeds
@@ -292,7 +292,7 @@ def _lanes(config, arms, teachers, proxies, students, key):
     jnp.concatenate([keys] * regimes),
   )
   run_lane = functools.partial(protected_traces.run, _sizes(config), stacked)
-  before, results = jax.tree.map(
+  results = jax.tree.map(
     lambda x: x.reshape(regimes, seeds, *x.shape[1:]),
     scan.sweep(run_lane, lanes),
   )
@@ -301,7 +301,7 @@ def _lanes(config, arms, teachers, proxies, students, key):
     part = slice(first, first + len(some))
     found[arm] = jax.tree.map(lambda x, part=part: x[:, :, part], results)
     first += len(some)
-  return before, found
+  return found
 
 
 def _sizes(config: Config) -> protected_traces.Sizes:
@@ -310,23 +310,22 @@ def _sizes(config: Config) -> protected_traces.Sizes:
   return protected_traces.Sizes(optimizer=config.tune, **fields)
 
 
-def _differences(config, teachers, proxies) -> dict[str, np.ndarray]:
-  """|sin| of finite differences against the exact derivative, by dtype.
+def _differences(config, proxies) -> dict[str, np.ndarray]:
+  """|sin| of finite differences to the exact derivative, `[seeds, epsilons]`.
 
-  In the first regime, `[seeds, epsilons]`.
+  By dtype.
   """
   progress.show("finite differences")
   sizes = _sizes(config)
-  teacher = jax.tree.map(lambda x: x[0], teachers)
   key = jax.random.key(config.seed)
-  prompt_BT = distillation.questions(config.data, key, config.held_out)
+  held_out = protected_traces.clean(sizes, key, config.held_out)
+  few_BT = held_out["tokens"][:32]
 
   def one(proxy):
-    held_out = protected_traces.clean(sizes, teacher, prompt_BT)
-    along, _ = protected_traces.penalties(sizes, proxy, held_out, key)
-    few_BT = held_out["tokens"][:32]
+    g = protected_traces.gradient(config.proxy, proxy, held_out)
+    g = directions.normalized(g)
     fn = protected_traces.log_probs(config.proxy, few_BT)
-    _, exact = directions.derivative(fn, proxy, along.direction)
+    _, exact = directions.derivative(fn, proxy, g)
     errors = {}
     for dtype in findings.DTYPES:
       model = dataclasses.replace(config.proxy, dtype=dtype)
@@ -334,7 +333,7 @@ def _differences(config, teachers, proxies) -> dict[str, np.ndarray]:
         exact,
         protected_traces.log_probs(model, few_BT),
         jax.tree.map(lambda x, d=dtype: x.astype(d), proxy),
-        along.direction,
+        g,
         jnp.array(config.epsilons),
       ).errors_N
     return errors

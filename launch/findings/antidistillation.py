@@ -12,6 +12,7 @@ from trainers.intervals import Interval, interval
 from trainers.reports import Claim, Figure, Report, Table
 
 ARMS = {
+  "before": "not distilled",
   "temperature": "temperature",
   "antidistillation": "antidistillation",
   "random": "random direction",
@@ -33,8 +34,6 @@ class Found(NamedTuple):
   Attributes:
     errors: of each regime.
     cells: arm to the settings of its cells.
-    before: accuracy of students before they are distilled, an object with
-      `raw`, `forced` and `steps`, each `[regimes, seeds]`.
     results: arm to results as in `protected_traces.Result`, arrays
       `[regimes, seeds, cells, ...]`.
     steps: of proxies and of students until they stopped, `[seeds]` each.
@@ -47,7 +46,6 @@ class Found(NamedTuple):
 
   errors: Sequence[float]
   cells: Mapping[str, Sequence[Mapping[str, float]]]
-  before: Any
   results: Mapping[str, Any]
   steps: tuple[np.ndarray, np.ndarray]
   matched: Sequence[float]
@@ -63,9 +61,9 @@ def report(found: Found) -> Report:
     title="Antidistillation sampling: traces that spoil a student",
     summary=(
       "A teacher reasons aloud about sums; a student is fine-tuned on what it "
-      "writes. Curves show the student's accuracy, on unseen questions, against "
-      "the teacher's, as a penalty or the temperature grows. Answer-forced "
-      "counts an answer that the model gives, greedily and without a penalty, "
+      "writes. Curves show the student's accuracy, on unseen questions, "
+      "against the teacher's, as a penalty or the temperature grows. "
+      "Answer-forced counts an answer that the model gives, greedily and without a penalty, "
       "when it is made to after its own reasoning. Intervals are 95 %, over "
       "seeds of proxy, student and draws."
     ),
@@ -106,7 +104,7 @@ def percent(found: Found, arm: str, r: int, who: str, kind: str) -> np.ndarray:
 
 def before(found: Found, r: int, kind: str) -> np.ndarray:
   """Accuracy of students that were not distilled, in per cent, `[seeds]`."""
-  return 100 * getattr(found.before, kind)[r]
+  return percent(found, "before", r, "student", kind)[:, 0]
 
 
 def curve(found: Found, arm: str, r: int, kind: str) -> tuple:
@@ -132,7 +130,10 @@ def matched(
   the cells do not reach so far.
   """
   return np.array(
-    [_crossing(x, y, target) for x, y in zip(*curve(found, arm, r, kind))]
+    [
+      _crossing(x, y, target)
+      for x, y in zip(*curve(found, arm, r, kind), strict=True)
+    ]
   )
 
 
@@ -315,8 +316,8 @@ def _epsilon_figure(found: Found) -> Figure:
     log_x=True,
     log_y=True,
     caption="The paper's Fig. 7, for weights and activations of two dtypes: "
-    "rounding on the left, curvature on the right. Mean, least and largest over "
-    "proxies.",
+    "rounding on the left, curvature on the right. Mean, least and largest "
+    "over proxies.",
   )
 
 
@@ -415,7 +416,7 @@ def setting(cell: Mapping[str, float]) -> str:
   parts = [
     f"{names.get(name, name)} {value:g}"
     for name, value in cell.items()
-    if value or name == "tau"
+    if (value or name == "tau") and name != "learns"
   ]
   return ", ".join(parts)
 
@@ -447,8 +448,8 @@ def _fingerprint_table(found: Found) -> Table:
     rows,
     caption="Antidistillation fingerprinting (arXiv 2602.03812): the share of "
     "green tokens that the distilled student writes at temperature 1, by the "
-    "secret key and by keys that were not used, and how likely it is to be that "
-    "large by chance, over seeds.",
+    "secret key and by keys that were not used, and how likely it is to be "
+    "that large by chance, over seeds.",
   )
 
 

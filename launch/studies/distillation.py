@@ -95,6 +95,15 @@ def train_until(
   return state.params, state.step
 
 
+def all_right(
+  model: transformer.Config, examples: Batch, params: Params
+) -> Metrics:
+  """The share of completions that are greedily written without an error."""
+  logits_BTV = transformer.Transformer(model).apply(params, examples["tokens"])
+  hit_BT = jnp.argmax(logits_BTV, axis=-1) == examples["targets"]
+  return {"share": jnp.mean((hit_BT | (examples["mask"] == 0)).all(axis=1))}
+
+
 def write(
   data: running_sums.Config,
   model: transformer.Config,
@@ -146,17 +155,20 @@ def accuracy(
   return Accuracy(raw_B.mean(), (raw_B | forced_B).mean(), same_BN.mean())
 
 
-def tested(
+def greedy_and_drawn(
   data: running_sums.Config,
   model: transformer.Config,
   params: Params,
   prompt_BT: Array,
-) -> Accuracy:
-  """Of greedy completions."""
+  key: Key,
+) -> tuple[Array, Array]:
+  """Completions at temperatures 0 and 1."""
+  tau_B = jnp.repeat(jnp.arange(2.0), len(prompt_BT))
+  both_BT = jnp.concatenate([prompt_BT, prompt_BT])
   written_BT = write(
-    data, model, params, prompt_BT, jax.random.key(0), temperature=0.0
+    data, model, params, both_BT, key, temperature=tau_B[:, None]
   )
-  return accuracy(data, model, params, prompt_BT, written_BT)
+  return tuple(jnp.split(written_BT, 2))
 
 
 def traces(

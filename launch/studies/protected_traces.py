@@ -5,7 +5,7 @@ sample. Ways differ in numbers alone, so that one program runs them all.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ class Cell(NamedTuple):
     product: share of the proxy in a product of experts.
     green: weight of the fingerprint.
     beta: with which the student weighs traces; 0 is all alike.
+    learns: 0 is a student that does not.
   """
 
   tau: float | Array = 1.0
@@ -40,6 +41,7 @@ class Cell(NamedTuple):
   product: float | Array = 0.0
   green: float | Array = 0.0
   beta: float | Array = 0.0
+  learns: float | Array = 1.0
 
 
 class Lane(NamedTuple):
@@ -91,30 +93,27 @@ class Sizes(NamedTuple):
 
 
 class Direction(NamedTuple):
-  """A direction of unit length, and the lambda of one nat along it."""
+  """Directions of length 1, and the lambda of one nat along each."""
 
   direction: Params
   weight: Array
 
 
-def run(sizes: Sizes, cells: Cell, lane: Lane) -> tuple[Any, Result]:
-  """The students before they are distilled, and all cells, stacked."""
+def run(sizes: Sizes, cells: Cell, lane: Lane) -> Result:
+  """All cells, stacked."""
   keys = dict(zip(KEYS, jax.random.split(lane.key, len(KEYS)), strict=True))
   ask = functools.partial(distillation.questions, sizes.data)
-  held_out = clean(sizes, lane.teacher, ask(keys["held_out"], sizes.held_out))
-  along = penalties(sizes, lane.proxy, held_out, keys["random"])
-  test_BT = ask(keys["test"], sizes.test)
+  held_out = clean(sizes, keys["held_out"], sizes.held_out)
   setting = _Setting(
     lane,
     keys,
     held_out,
-    clean(sizes, lane.teacher, ask(keys["attacker"], sizes.attacker_traces)),
-    along,
+    clean(sizes, keys["attacker"], sizes.attacker_traces),
+    penalties(sizes, lane.proxy, held_out, keys["random"]),
     ask(keys["prompts"], sizes.traces),
-    test_BT,
+    ask(keys["test"], sizes.test),
   )
-  before = distillation.tested(sizes.data, sizes.student, lane.student, test_BT)
-  return before, jax.lax.map(functools.partial(_cell, sizes, setting), cells)
+  return jax.lax.map(functools.partial(_cell, sizes, setting), cells)
 
 
 KEYS = (
@@ -127,22 +126,15 @@ class _Setting(NamedTuple):
   keys: dict[str, Key]
   held_out: Batch
   attacker: Batch
-  along: tuple[Direction, Direction]
+  along: Direction
   prompt_BT: Array
   test_BT: Array
 
 
-def clean(sizes: Sizes, teacher: Params, prompt_BT: Array) -> Batch:
-  """The teacher's greedy traces."""
-  written_BT = distillation.write(
-    sizes.data,
-    sizes.teacher,
-    teacher,
-    prompt_BT,
-    jax.random.key(0),
-    temperature=0.0,
-  )
-  return distillation.traces(sizes.data, prompt_BT, written_BT)
+def clean(sizes: Sizes, key: Key, count: int) -> Batch:
+  """Right traces, which are what a teacher writes greedily."""
+  sampler = running_sums.sampler(sizes.data)
+  return jax.vmap(sampler)(jax.random.split(key, count))
 
 
 def total_loss(
@@ -171,25 +163,27 @@ def log_probs(model: transformer.Config, tokens_BT: Array):
 
 def penalties(
   sizes: Sizes, proxy: Params, held_out: Batch, key: Key
-) -> tuple[Direction, Direction]:
-  """The gradient of the proxy, and a random direction, in nats."""
+) -> Direction:
+  """The gradient of the proxy, and a random direction, stacked, in nats."""
   g = directions.normalized(gradient(sizes.proxy, proxy, held_out))
   fn = log_probs(sizes.proxy, held_out["tokens"])
 
-  def scaled(direction):
+  def weight(direction):
     _, delta_BTV = directions.derivative(fn, proxy, direction)
-    weight = directions.weight_of_nats(
+    return directions.weight_of_nats(
       1.0, delta_BTV, mask_N=held_out["mask"] > 0
     )
-    return Direction(direction, weight)
 
-  return scaled(g), scaled(directions.random_like(key, g))
+  both = jax.tree.map(
+    lambda *xs: jnp.stack(xs), g, directions.random_like(key, g)
+  )
+  return Direction(both, jax.vmap(weight)(both))
 
 
 def protection(
   sizes: Sizes,
   proxy: Params,
-  along: tuple[Direction, Direction],
+  along: Direction,
   cell: Cell,
   keys: dict[str, Key],
   batch_size: int,
@@ -198,12 +192,9 @@ def protection(
 
   Scores are linear in the direction: both directions cost one pass.
   """
-  guided, noise = along
-  nats = cell.nats + cell.shuffled_nats
+  nats = jnp.stack([cell.nats + cell.shuffled_nats, cell.random_nats])
   direction = jax.tree.map(
-    lambda g, r: nats * guided.weight * g + cell.random_nats * noise.weight * r,
-    guided.direction,
-    noise.direction,
+    lambda x: jnp.tensordot(nats * along.weight, x, axes=1), along.direction
   )
   net = transformer.Transformer(sizes.proxy)
   scorer = antidistillation.exact(
@@ -247,16 +238,21 @@ def _cell(sizes: Sizes, setting: _Setting, cell: Cell) -> Result:
   )
   examples = distillation.traces(sizes.data, setting.prompt_BT, written_BT)
   weights_B = attacker_weights(sizes, lane.student, setting.attacker, examples)
-  examples["mask"] *= weights_B(cell.beta)[:, None]
+  examples["mask"] *= cell.learns * weights_B(cell.beta)[:, None]
   student, metrics, evals = _distilled(sizes, setting, examples)
+  greedy_BT, drawn_BT = distillation.greedy_and_drawn(
+    sizes.data, sizes.student, student, setting.test_BT, keys["write"]
+  )
   return Result(
     distillation.accuracy(
       sizes.data, sizes.teacher, lane.teacher, setting.prompt_BT, written_BT
     ),
-    distillation.tested(sizes.data, sizes.student, student, setting.test_BT),
+    distillation.accuracy(
+      sizes.data, sizes.student, student, setting.test_BT, greedy_BT
+    ),
     metrics["loss"],
     evals["held_out/loss"],
-    _green(sizes, setting, student),
+    _green(sizes, setting, drawn_BT),
     written_BT[:3],
   )
 
@@ -300,16 +296,8 @@ def _distilled(sizes, setting, examples) -> tuple[Params, Metrics, Metrics]:
   )
 
 
-def _green(sizes, setting, student) -> Array:
+def _green(sizes, setting, written_BT) -> Array:
   """What the secret key, and then keys that were not used, find."""
-  written_BT = distillation.write(
-    sizes.data,
-    sizes.student,
-    student,
-    setting.test_BT,
-    setting.keys["write"],
-    temperature=1.0,
-  )
   texts_BT = jnp.concatenate([setting.test_BT, written_BT], axis=1)
   counts_BT = jnp.broadcast_to(
     jnp.arange(texts_BT.shape[1]) >= sizes.data.prompt_length, texts_BT.shape
