@@ -69,7 +69,7 @@ class Config:
     shuffled_nats: of the control by permutation.
     products: shares of the proxy in a product of experts.
     greens: weights of the fingerprint.
-    beta: of the adaptive student, at every entry of `nats`.
+    beta: of the adaptive student, at the larger half of `nats`.
     epsilons: of finite differences, along a direction of length 1.
     matched: accuracies of the teacher at which students are compared.
     base: the optimiser of teacher, proxy and undistilled student.
@@ -83,24 +83,24 @@ class Config:
   proxy: transformer.Config = _sized(40, 2)
   student: transformer.Config = _sized(32, 2)
   errors: tuple[float, ...] = (0.0, 0.5)
-  teacher_steps: int = 2000
+  teacher_steps: int = 1200
   teacher_batch: int = 128
   proxy_accuracy: float = 0.65
   student_accuracy: float = 0.4
-  check_every: int = 20
+  check_every: int = 10
   most_steps: int = 600
-  traces: int = 1000
+  traces: int = 800
   held_out: int = 300
-  test: int = 500
+  test: int = 400
   attacker_traces: int = 50
   epochs: int = 5
-  batch_size: int = 50
+  batch_size: int = 40
   evals: int = 5
-  other_keys: int = 499
+  other_keys: int = 199
   tau: float = 0.6
-  temperatures: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+  temperatures: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0)
   nats: tuple[float, ...] = (2.0, 4.0, 8.0, 12.0, 16.0, 24.0)
-  shuffled_nats: tuple[float, ...] = (8.0, 16.0, 24.0, 32.0)
+  shuffled_nats: tuple[float, ...] = (8.0, 16.0, 32.0)
   products: tuple[float, ...] = (0.5, 0.8, 0.95)
   greens: tuple[float, ...] = (8.0, 32.0)
   beta: float = 1.0
@@ -110,7 +110,7 @@ class Config:
     learning_rate=5e-3, warmup_steps=50
   )
   tune: optimizers.Config = optimizers.Config(
-    learning_rate=2e-3, warmup_steps=10
+    learning_rate=3e-3, warmup_steps=10
   )
 
   def __post_init__(self):
@@ -196,7 +196,7 @@ def _problem(config, model, errors=0.0, evals=None):
 def cells(config: Config) -> dict[str, list[protected_traces.Cell]]:
   """The ways to sample, by arm, from the weakest on."""
   at_tau = functools.partial(protected_traces.Cell, tau=config.tau)
-  middle = config.nats[len(config.nats) // 2]
+  strong = config.nats[len(config.nats) // 2 :]
   return {
     "before": [at_tau(learns=0.0)],
     "temperature": [at_tau()]
@@ -205,8 +205,8 @@ def cells(config: Config) -> dict[str, list[protected_traces.Cell]]:
     "random": [at_tau(random_nats=x) for x in config.nats],
     "permutation": [at_tau(shuffled_nats=x) for x in config.shuffled_nats],
     "product": [at_tau(product=x) for x in config.products],
-    "flipped": [at_tau(nats=-middle)],
-    "adaptive": [at_tau(nats=x, beta=config.beta) for x in config.nats],
+    "flipped": [at_tau(nats=-strong[0])],
+    "adaptive": [at_tau(nats=x, beta=config.beta) for x in strong],
     "fingerprint": [at_tau(green=x) for x in config.greens],
   }
 
@@ -290,8 +290,9 @@ def _lanes(config, arms, teachers, proxies, students, key):
     again(proxies),
     again(students),
     jnp.concatenate([keys] * regimes),
+    jax.tree.map(lambda x: np.stack([x] * regimes * seeds), stacked),
   )
-  run_lane = functools.partial(protected_traces.run, _sizes(config), stacked)
+  run_lane = functools.partial(protected_traces.run, _sizes(config))
   results = jax.tree.map(
     lambda x: x.reshape(regimes, seeds, *x.shape[1:]),
     scan.sweep(run_lane, lanes),

@@ -63,9 +63,9 @@ def report(found: Found) -> Report:
       "A teacher reasons aloud about sums; a student is fine-tuned on what it "
       "writes. Curves show the student's accuracy, on unseen questions, "
       "against the teacher's, as a penalty or the temperature grows. "
-      "Answer-forced counts an answer that the model gives, greedily and without a penalty, "
-      "when it is made to after its own reasoning. Intervals are 95 %, over "
-      "seeds of proxy, student and draws."
+      "Answer-forced counts an answer that the model gives, greedily and "
+      "without a penalty, when it is made to after its own reasoning. Intervals "
+      "are 95 %, over seeds of proxy, student and draws."
     ),
     claims=[
       *_matched_claims(found, 0),
@@ -261,15 +261,19 @@ def _epsilon_claims(found: Found) -> list[Claim]:
 
 
 def _attacker_claims(found: Found) -> list[Claim]:
-  plain, adaptive = (
-    percent(found, arm, 0, "student", "forced")[:, _strongest(found)]
-    for arm in ("antidistillation", "adaptive")
-  )
+  """At the penalty, among those of the adaptive student, nearest to a match."""
+  nats = [cell["nats"] for cell in found.cells["antidistillation"]]
+  both = [nats.index(cell["nats"]) for cell in found.cells["adaptive"]]
+  teacher_C = percent(found, "adaptive", 0, "teacher", "forced").mean(0)
+  cell = int(np.abs(teacher_C - 100 * found.matched[0]).argmin())
+  plain = percent(found, "antidistillation", 0, "student", "forced")
+  adaptive = percent(found, "adaptive", 0, "student", "forced")
   return [
     claims.measured(
-      "A student that weighs its traces by what they do to its own loss of "
-      "clean ones recovers: gain over one that does not",
-      adaptive - plain,
+      "A student that weighs its traces by what they do to its loss of a few "
+      "clean ones recovers: its gain over one that does not, with a teacher at "
+      f"{teacher_C[cell]:.0f} %",
+      adaptive[:, cell] - plain[:, both[cell]],
       lambda x: x.low > 0,
       paper="not in the paper; an adaptive student recovers much "
       "(arXiv 2605.22737)",

@@ -200,21 +200,28 @@ def distil(
     Parameters, metrics of every step, and evals.
   """
   N = len(examples["tokens"])
-  per_epoch = N // batch_size
-  orders = jax.vmap(lambda key: jax.random.permutation(key, N))(
-    jax.random.split(key, epochs)
-  )[:, : per_epoch * batch_size].reshape(-1, batch_size)
-  source = sources.from_batches({"index": orders})
+  order_NB = orders(key, N, epochs=epochs, batch_size=batch_size)
+  source = sources.from_batches({"index": order_NB})
   drawn = Source(
     source.init,
-    lambda state: _picked(examples, *source.next(state)),
+    lambda state: picked(examples, *source.next(state)),
   )
   fitted = problem(data, model, drawn, lambda key: base, evals)
   state, metrics, evals = scan.fit(
-    fitted, tx, key, epochs * per_epoch, eval_every=eval_every
+    fitted, tx, key, len(order_NB), eval_every=eval_every
   )
   return state.params, metrics, evals
 
 
-def _picked(examples, batch, state):
+def orders(key: Key, count: int, *, epochs: int, batch_size: int) -> Array:
+  """Which of `count` examples are in each batch, `[batches, batch_size]`."""
+  order_EN = jax.vmap(lambda key: jax.random.permutation(key, count))(
+    jax.random.split(key, epochs)
+  )
+  whole = count // batch_size * batch_size
+  return order_EN[:, :whole].reshape(-1, batch_size)
+
+
+def picked(examples: Batch, batch: Batch, state: Array) -> tuple[Batch, Array]:
+  """The examples of `batch["index"]`, as what a source returns."""
   return jax.tree.map(lambda x: x[batch["index"]], dict(examples)), state

@@ -5,6 +5,7 @@ sample. Ways differ in numbers alone, so that one program runs them all.
 """
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -45,12 +46,13 @@ class Cell(NamedTuple):
 
 
 class Lane(NamedTuple):
-  """The models of a seed."""
+  """The models of a seed, and its cells, stacked."""
 
   teacher: Params
   proxy: Params
   student: Params
   key: Key
+  cells: Cell
 
 
 class Result(NamedTuple):
@@ -99,26 +101,33 @@ class Direction(NamedTuple):
   weight: Array
 
 
-def run(sizes: Sizes, cells: Cell, lane: Lane) -> Result:
+def run(sizes: Sizes, lane: Lane) -> Result:
   """All cells, stacked."""
   keys = dict(zip(KEYS, jax.random.split(lane.key, len(KEYS)), strict=True))
-  ask = functools.partial(distillation.questions, sizes.data)
-  held_out = clean(sizes, keys["held_out"], sizes.held_out)
+  counts = sizes.held_out, sizes.attacker_traces, sizes.traces, sizes.test
+  parts = _parts(clean(sizes, keys["questions"], sum(counts)), counts)
+  held_out, attacker, asked, test = parts
+  prompts = lambda batch: batch["tokens"][:, : sizes.data.prompt_length]
   setting = _Setting(
     lane,
     keys,
     held_out,
-    clean(sizes, keys["attacker"], sizes.attacker_traces),
+    attacker,
     penalties(sizes, lane.proxy, held_out, keys["random"]),
-    ask(keys["prompts"], sizes.traces),
-    ask(keys["test"], sizes.test),
+    prompts(asked),
+    prompts(test),
   )
-  return jax.lax.map(functools.partial(_cell, sizes, setting), cells)
+  return jax.lax.map(functools.partial(_cell, sizes, setting), lane.cells)
 
 
-KEYS = (
-  "held_out random test attacker prompts draw order green shuffle write"
-).split()
+KEYS = "questions random draw order green shuffle write".split()
+
+
+def _parts(batch: Batch, counts: tuple[int, ...]) -> list[Batch]:
+  """A batch cut into as many."""
+  ends = list(itertools.accumulate(counts))
+  cut = lambda start, end: jax.tree.map(lambda x: x[start:end], batch)
+  return [cut(*ends) for ends in zip([0, *ends], ends, strict=False)]
 
 
 class _Setting(NamedTuple):

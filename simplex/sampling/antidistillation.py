@@ -140,13 +140,11 @@ def central(
 
 def shuffled(key: Key, delta_BV: Array) -> Array:
   """Each row with its tokens in random order and with random signs."""
-
-  def shuffle(key, delta_V):
-    order_key, sign_key = jax.random.split(key)
-    signs_V = jax.random.rademacher(sign_key, delta_V.shape, delta_V.dtype)
-    return signs_V * jax.random.permutation(order_key, delta_V)
-
-  return jax.vmap(shuffle)(jax.random.split(key, len(delta_BV)), delta_BV)
+  noise_BV = jax.random.normal(key, delta_BV.shape)
+  # The order of sizes and the signs of a normal are independent.
+  order_BV = jnp.argsort(jnp.abs(noise_BV), axis=-1)
+  mixed_BV = jnp.take_along_axis(delta_BV, order_BV, axis=-1)
+  return jnp.sign(noise_BV) * mixed_BV
 
 
 def permuted(scorer: Scorer, key: Key) -> Scorer:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax import flatten_util
 from jax.extend import core
 import jax.numpy as jnp
 
@@ -64,14 +65,10 @@ def random_like(key: Key, direction: Params) -> Params:
 
   The control that tells what the gradient adds to mere disturbance.
   """
-  leaves, tree = jax.tree.flatten(direction)
-  keys = jax.random.split(key, len(leaves))
-
-  def draw(key, leaf):
-    noise = jax.random.normal(key, leaf.shape)
-    return noise * (norm(leaf) / norm(noise)).astype(leaf.dtype)
-
-  return tree.unflatten(map(draw, keys, leaves))
+  flat, unravel = flatten_util.ravel_pytree(direction)
+  noise = unravel(jax.random.normal(key, flat.shape, flat.dtype))
+  rescale = lambda x, d: x * (norm(d) / norm(x)).astype(x.dtype)
+  return jax.tree.map(rescale, noise, direction)
 
 
 def moved(params: Params, direction: Params, epsilon: float | Array) -> Params:
