@@ -134,13 +134,12 @@ class Config:
 
 
 def tiny() -> Config:
-  """Seconds; shows that everything runs."""
-  model = dataclasses.replace(_sized(8, 1), num_heads=1)
+  """Seconds, most of them to compile; shows that everything runs."""
   return Config(
     num_seeds=2,
-    teacher=model,
-    proxy=model,
-    student=model,
+    teacher=_sized(8, 0),
+    proxy=_sized(8, 1),
+    student=_sized(8, 0),
     errors=(0.0,),
     teacher_steps=4,
     teacher_batch=8,
@@ -256,9 +255,10 @@ def _stopped(config, model, key, least) -> tuple[Params, np.ndarray]:
   """Models that stop at an accuracy, one for each seed, and their steps."""
   progress.show(f"{config.num_seeds} models of width {model.width}")
   tx = optimizers.make(config.base, config.most_steps)
-  test = protected_traces.clean(_sizes(config), key, config.test)
+  test_key, init_key = jax.random.split(key)
 
   def one(key):
+    test = protected_traces.clean(_sizes(config), test_key, config.test)
     right = functools.partial(distillation.all_right, model, test)
     return distillation.train_until(
       _problem(
@@ -271,7 +271,7 @@ def _stopped(config, model, key, least) -> tuple[Params, np.ndarray]:
       enough=lambda evals: evals["test/share"] >= least,
     )
 
-  return scan.sweep(one, jax.random.split(key, config.num_seeds))
+  return scan.sweep(one, jax.random.split(init_key, config.num_seeds))
 
 
 def _lanes(config, arms, teachers, proxies, students, key):
@@ -319,10 +319,10 @@ def _differences(config, proxies) -> dict[str, np.ndarray]:
   progress.show("finite differences")
   sizes = _sizes(config)
   key = jax.random.key(config.seed)
-  held_out = protected_traces.clean(sizes, key, config.held_out)
-  few_BT = held_out["tokens"][:32]
 
   def one(proxy):
+    held_out = protected_traces.clean(sizes, key, config.held_out)
+    few_BT = held_out["tokens"][:32]
     g = protected_traces.gradient(config.proxy, proxy, held_out)
     g = directions.normalized(g)
     fn = protected_traces.log_probs(config.proxy, few_BT)

@@ -64,8 +64,8 @@ def report(found: Found) -> Report:
       "writes. Curves show the student's accuracy, on unseen questions, "
       "against the teacher's, as a penalty or the temperature grows. "
       "Answer-forced counts an answer that the model gives, greedily and "
-      "without a penalty, when it is made to after its own reasoning. Intervals "
-      "are 95 %, over seeds of proxy, student and draws."
+      "without a penalty, when it is made to after its own reasoning. "
+      "Intervals are 95 %, over seeds of proxy, student and draws."
     ),
     claims=[
       *_matched_claims(found, 0),
