@@ -16,7 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch.findings import antidistillation as findings
+from launch.findings import (
+  antidistillation as findings,
+  antidistillation_runs as runs,
+)
 from launch.studies import distillation, protected_traces
 from simplex.data import running_sums, sources
 from simplex.models import transformer
@@ -226,7 +229,7 @@ def run(config: Config, workdir: str) -> Report:
   arms = cells(config)
   results = _lanes(config, arms, teachers, proxies, students, lane_key)
   return findings.report(
-    findings.Found(
+    runs.Found(
       config.errors,
       {arm: [cell._asdict() for cell in some] for arm, some in arms.items()},
       results,
@@ -328,7 +331,7 @@ def _differences(config, proxies) -> dict[str, np.ndarray]:
     fn = protected_traces.log_probs(config.proxy, few_BT)
     _, exact = directions.derivative(fn, proxy, g)
     errors = {}
-    for dtype in findings.DTYPES:
+    for dtype in runs.DTYPES:
       model = dataclasses.replace(config.proxy, dtype=dtype)
       errors[dtype] = directions.calibrate(
         exact,

@@ -6,7 +6,7 @@ from absl.testing import absltest, parameterized
 import chex
 
 from launch.experiments import antidistillation as experiment
-from launch.findings import antidistillation as findings
+from launch.findings import antidistillation_runs as runs
 from simplex.models import transformer
 
 
@@ -16,7 +16,7 @@ class AntidistillationTest(chex.TestCase):
   )
   def test_every_arm_has_cells(self, preset):
     cells = experiment.cells(preset())
-    self.assertCountEqual(cells, findings.ARMS)
+    self.assertCountEqual(cells, runs.ARMS)
     for some in cells.values():
       self.assertNotEmpty(some)
     # The common start of all curves.

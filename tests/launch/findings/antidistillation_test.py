@@ -5,7 +5,10 @@ from typing import NamedTuple
 from absl.testing import absltest
 import numpy as np
 
-from launch.findings import antidistillation as findings
+from launch.findings import (
+  antidistillation as findings,
+  antidistillation_runs as runs,
+)
 from trainers import reports
 
 SEEDS = 3
@@ -70,7 +73,7 @@ def found(ours=0.5, temperature=0.9, rise=0.5, before=0.55):
   results["antidistillation"] = result([0.6], [ours], rise)
   epsilons = np.array([1e-3, 1e-2, 1e-1])
   fine, coarse = [0.1, 0.001, 0.2], [0.9, 0.2, 0.1]
-  return findings.Found(
+  return runs.Found(
     errors=(0.0, 0.5),
     cells=cells,
     results=results,
@@ -112,10 +115,10 @@ class ReportTest(absltest.TestCase):
     self.assertIsNone(verdict(found(), "at 20 % (redundant teacher"))
 
   def test_students_are_compared_between_the_cells_around_a_match(self):
-    student_S = findings.matched(found(), "temperature", 0, "forced", 80.0)
+    student_S = runs.matched(found(), "temperature", 0, "forced", 80.0)
     np.testing.assert_allclose(student_S, [94, 95, 96], atol=1e-9)
     # A penalty begins where there is none.
-    student_S = findings.matched(found(), "random", 0, "forced", 80.0)
+    student_S = runs.matched(found(), "random", 0, "forced", 80.0)
     np.testing.assert_allclose(student_S, [84, 85, 86], atol=1e-9)
 
   def test_a_fingerprint_is_judged_against_other_keys(self):
@@ -127,7 +130,7 @@ class ReportTest(absltest.TestCase):
 
   def test_a_setting_is_what_differs(self):
     self.assertEqual(
-      findings.setting(dict(tau=0.6, random_nats=8.0, green=0.0, learns=1.0)),
+      runs.setting(dict(tau=0.6, random_nats=8.0, green=0.0, learns=1.0)),
       "tau 0.6, nats 8",
     )
 
