@@ -261,7 +261,7 @@ def _stopped(config, model, key, least) -> tuple[Params, np.ndarray]:
   test_key, init_key = jax.random.split(key)
 
   def one(key):
-    test = protected_traces.clean(_sizes(config), test_key, config.test)
+    test = protected_traces.clean(sizes(config), test_key, config.test)
     right = functools.partial(distillation.all_right, model, test)
     return distillation.train_until(
       _problem(
@@ -295,7 +295,7 @@ def _lanes(config, arms, teachers, proxies, students, key):
     jnp.concatenate([keys] * regimes),
     jax.tree.map(lambda x: np.stack([x] * regimes * seeds), stacked),
   )
-  run_lane = functools.partial(protected_traces.run, _sizes(config))
+  run_lane = functools.partial(protected_traces.run, sizes(config))
   results = jax.tree.map(
     lambda x: x.reshape(regimes, seeds, *x.shape[1:]),
     scan.sweep(run_lane, lanes),
@@ -308,7 +308,8 @@ def _lanes(config, arms, teachers, proxies, students, key):
   return found
 
 
-def _sizes(config: Config) -> protected_traces.Sizes:
+def sizes(config: Config) -> protected_traces.Sizes:
+  """What every lane has in common."""
   names = protected_traces.Sizes._fields
   fields = {n: getattr(config, n) for n in names if n != "optimizer"}
   return protected_traces.Sizes(optimizer=config.tune, **fields)
@@ -320,11 +321,10 @@ def _differences(config, proxies) -> dict[str, np.ndarray]:
   By dtype.
   """
   progress.show("finite differences")
-  sizes = _sizes(config)
   key = jax.random.key(config.seed)
 
   def one(proxy):
-    held_out = protected_traces.clean(sizes, key, config.held_out)
+    held_out = protected_traces.clean(sizes(config), key, config.held_out)
     few_BT = held_out["tokens"][:32]
     g = protected_traces.gradient(config.proxy, proxy, held_out)
     g = directions.normalized(g)
