@@ -108,7 +108,7 @@ class Config:
   greens: tuple[float, ...] = (8.0, 32.0)
   beta: float = 1.0
   epsilons: tuple[float, ...] = tuple(float(f"1e{n}") for n in range(-5, 2))
-  matched: tuple[float, ...] = (0.6, 0.8)
+  matched: tuple[float, ...] = (0.6, 0.7)
   base: optimizers.Config = optimizers.Config(
     learning_rate=5e-3, warmup_steps=50
   )

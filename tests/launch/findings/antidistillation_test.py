@@ -78,7 +78,7 @@ def found(ours=0.5, temperature=0.9, rise=0.5, before=0.55):
     cells=cells,
     results=results,
     steps=(np.full(SEEDS, 100), np.full(SEEDS, 80)),
-    matched=(0.6, 0.2),
+    matched=(0.6,),
     epsilons=epsilons,
     differences={
       "float32": np.tile(fine, (SEEDS, 1)),
@@ -96,8 +96,8 @@ def verdict(found, part):
 
 class ReportTest(absltest.TestCase):
   def test_claims_hold_when_the_numbers_say_so(self):
-    self.assertTrue(verdict(found(), "at 60 % (every step counts), the"))
-    self.assertTrue(verdict(found(), "60 % (redundant teacher"))
+    self.assertTrue(verdict(found(), "below that of temperature by"))
+    self.assertTrue(verdict(found(), "below where it began"))
     self.assertTrue(verdict(found(), "traces falls: last"))
     self.assertTrue(verdict(found(), "held-out traces rises"))
     self.assertTrue(verdict(found(), "In float32"))
@@ -106,13 +106,13 @@ class ReportTest(absltest.TestCase):
 
   def test_claims_fail_when_the_numbers_say_so(self):
     bad = found(ours=0.8, rise=-0.1)
-    self.assertFalse(verdict(bad, "at 60 % (every step counts), the"))
-    self.assertFalse(verdict(bad, "60 % (redundant teacher"))
+    self.assertFalse(verdict(bad, "below that of temperature by"))
+    self.assertFalse(verdict(bad, "below where it began"))
     self.assertFalse(verdict(bad, "held-out traces rises"))
     self.assertFalse(verdict(bad, "recovers"))
 
   def test_what_no_sampler_reaches_is_not_measured(self):
-    self.assertIsNone(verdict(found(), "at 20 % (redundant teacher"))
+    self.assertIsNone(verdict(found(), "at 90 %, raw"))
 
   def test_students_are_compared_between_the_cells_around_a_match(self):
     student_S = runs.matched(found(), "temperature", 0, "forced", 80.0)
