@@ -1,5 +1,7 @@
 """Tests for launch/studies/distillation.py."""
 
+import functools
+
 from absl.testing import absltest
 import chex
 import jax
@@ -24,6 +26,7 @@ def examples(count):
   return jax.vmap(sample)(jax.random.split(KEY, count))
 
 
+@functools.cache
 def params():
   tokens_BT = examples(1)["tokens"]
   return jax.jit(transformer.Transformer(MODEL).init)(KEY, tokens_BT)

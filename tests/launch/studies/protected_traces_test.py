@@ -30,20 +30,29 @@ def made():
   return held_out, proxy, along
 
 
-def added(**cell):
-  """To logits of zero, after the questions."""
+@functools.cache
+def adding():
+  """`cell -> what it adds` to logits of zero, after the questions."""
   held_out, proxy, along = made()
   prompt_BT = held_out["tokens"][:, : CONFIG.data.prompt_length]
   keys = dict.fromkeys(protected_traces.KEYS, KEY)
-  cell = protected_traces.Cell(**cell)
-  transform = protected_traces.protection(
-    SIZES, proxy, along, cell, keys, len(prompt_BT)
-  )
-  state = transforms.State(prompt_BT, transform.memory)
-  shape = (len(prompt_BT), CONFIG.data.vocab_size)
-  return jax.jit(transform.apply)(jnp.zeros(shape), state)[0]
+
+  def fn(cell):
+    transform = protected_traces.protection(
+      SIZES, proxy, along, cell, keys, len(prompt_BT)
+    )
+    state = transforms.State(prompt_BT, transform.memory)
+    shape = (len(prompt_BT), CONFIG.data.vocab_size)
+    return transform.apply(jnp.zeros(shape), state)[0]
+
+  return jax.jit(fn)
 
 
+def added(**cell):
+  return adding()(protected_traces.Cell(**cell))
+
+
+@functools.cache
 def delta(which):
   """Of the whole pass: derivatives of one nat after every token."""
   held_out, proxy, along = made()
