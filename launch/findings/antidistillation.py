@@ -42,8 +42,8 @@ def report(found: runs.Found) -> Report:
       *_attacker_claims(found),
     ],
     figures=[
-      *(pictures.curves(found, r, "forced") for r in regimes),
-      pictures.curves(found, 0, "raw"),
+      pictures.curves(found, 0, "forced"),
+      *(pictures.curves(found, r, "raw") for r in regimes),
       pictures.epsilons(found),
       pictures.losses(found),
     ],
@@ -97,7 +97,7 @@ def _redundant_claims(found: runs.Found, r: int) -> list[Claim]:
   gap = runs.matched(found, "temperature", r, "raw", target) - runs.matched(
     found, "antidistillation", r, "raw", target
   )
-  where = runs.regime(found, r)
+  where = runs.regime(found, r).capitalize()
   return [
     claims.measured(
       f"{where}: a penalty of {nats:g} nats, which costs the teacher at most "
