@@ -13,18 +13,17 @@ Default: five CPU-minutes, of which about two compile. Expected: with a teacher
 at 60 %, answer-forced, the student is at 53 % under antidistillation (52 %
 before it was distilled) and at 76 % under temperature sampling, a gap of
 23 [18, 27] points, so not surely the 20 that are claimed; it is at 67 % under
-the paper's control, a permutation. A random direction is as good within
-the error: with a teacher at 70 % antidistillation leads it by 1 [-2, 4] points.
-An adaptive
-student does not recover. Undisturbed traces bring the student to 91 %: it is
-not trained to the end.
+the paper's control, a permutation. A random direction is as good within the
+error: with a teacher at 70 % antidistillation leads it by 1 [-2, 4] points. An
+adaptive student does not recover. Undisturbed traces bring the student to 91 %:
+it is not trained to the end.
 
 The task is running sums modulo 10. A second teacher learned from reasoning half
 of whose steps were wrong and answers that were right: its answers do not hang
 on its reasoning. There, 16 nats cost it 4 points and leave the student at
 chance, but so does a temperature.
 
-Departures: a toy task and models of 20,000 to 60,000 parameters; held-out
+Departures: a toy task and models of 17,000 to 38,000 parameters; held-out
 traces are right ones, which a teacher writes greedily; the student is
 fine-tuned whole, without LoRA; the gradient has length 1 and the penalty is
 quoted in nats.
