@@ -28,7 +28,8 @@ class Config:
     patterns: of the matrices that are adapted.
     rank: of LoRA; alpha is the rank everywhere, so that the scale is 1.
     ramp: T of SingLoRA, as a share of the steps.
-    plus_ratio: how much faster b learns than a in LoRA+.
+    plus_ratio: how much faster b learns than a in LoRA+; the rate is their
+      geometric mean.
     dropout: share of an adapter's inputs that is hidden in training.
     rates: learning rates, each tried by all arms.
     num_steps: of every run.
@@ -42,8 +43,8 @@ class Config:
   ramp: float = 0.01
   plus_ratio: float = 20.0
   dropout: float = 0.0
-  rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-  num_steps: int = 150
+  rates: tuple[float, ...] = (1e-3, 2.5e-3, 6.3e-3, 1.6e-2, 4e-2, 1e-1)
+  num_steps: int = 100
   num_seeds: int = 5
   at_once: int = 1
   optimizer: optimizers.Config = optimizers.Config(schedule="linear")
@@ -234,7 +235,8 @@ def _fit(cfg, arm, net, base, source, rate, key):
   )
   tx = optimizers.make(config, cfg.num_steps)
   if faster:
-    labels = {"slow": optax.identity(), "fast": optax.scale(cfg.plus_ratio)}
+    half = cfg.plus_ratio**0.5
+    labels = {"slow": optax.scale(1 / half), "fast": optax.scale(half)}
     tx = optax.chain(tx, optax.partition(labels, lora.plus_labels))
   fitted = problem(cfg, net, base, one, source)
   state, _, _ = scan.fit(fitted, tx, key, cfg.num_steps)
