@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from launch import texts
-from launch.findings import singlora as findings
+from launch.findings import singlora as findings, singlora_runs as seen
 from launch.studies import adapter_toys as toys, byte_models, tuned_models
 from simplex.adapters import adapter, lora, singlora, targets
 from simplex.data import text
@@ -50,7 +50,7 @@ class Config:
     arms: keys of `tuned_models.ARMS`.
     tune: adapters and their training.
     attention: the toy of Figure 1.
-    width: the toy of section 3.
+    width: the toy of the paper's analysis.
     invariance: of theorems 2 and 3.
     ranks: of one factor, at which it is asked what it can do; even.
     trap_width: n of the initial norms.
@@ -107,9 +107,7 @@ def tiny() -> Config:
     attention=toys.Attention(
       width=8, length=4, rank=2, num_steps=4, evals=2, num_seeds=2
     ),
-    width=toys.Width(
-      widths=(4, 8), constants=(0.1,), num_steps=4, num_seeds=2
-    ),
+    width=toys.Width(widths=(4, 8), constants=(0.1,), num_steps=4, num_seeds=2),
     invariance=toys.Invariance(width=6, rank=2, d_ins=(6,), num_seeds=2),
     ranks=(2, 4),
     trap_width=16,
@@ -167,13 +165,11 @@ def run(config: Config, workdir: str) -> Report:
   tuned = {}
   for arm in config.arms:
     progress.show(f"{arm}: {len(config.tune.rates)} rates")
-    tuned[arm] = tuned_models.sweep(
-      config.tune, arm, *model, data, config.seed
-    )
+    tuned[arm] = tuned_models.sweep(config.tune, arm, *model, data, config.seed)
   progress.show("toys")
   steps, attention = toys.attention(config.attention, config.seed)
   return findings.report(
-    findings.Found(
+    seen.Found(
       first=config.first,
       corpus=config.corpus,
       steps=config.tune.num_steps,
@@ -228,7 +224,9 @@ def _real_shares(config, model, data, tuned):
   def measure(change):
     kernels = targets.select(chosen, change).values()
     squares = [
-      x.reshape(-1, *x.shape[-2:]) for x in kernels if x.shape[-1] == x.shape[-2]
+      x.reshape(-1, *x.shape[-2:])
+      for x in kernels
+      if x.shape[-1] == x.shape[-2]
     ]
     shares = toys.shares(jnp.concatenate(squares), config.ranks)
     return {name: x.mean(-1) for name, x in shares.items()}

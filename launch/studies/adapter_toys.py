@@ -99,14 +99,11 @@ def attention(cfg: Attention, seed: int) -> tuple[np.ndarray, dict]:
   def run(arm, key):
     data_key, fit_key = jax.random.split(key)
     fitted = attention_problem(cfg, arm, data_key)
-    _, _, evals = scan.fit(
-      fitted, tx, fit_key, cfg.num_steps, eval_every=every
-    )
+    _, _, evals = scan.fit(fitted, tx, fit_key, cfg.num_steps, eval_every=every)
     return evals["toy/loss"]
 
   return np.arange(0, cfg.num_steps + 1, every), {
-    arm: scan.sweep(functools.partial(run, arm), keys)
-    for arm in ATTENTION_ARMS
+    arm: scan.sweep(functools.partial(run, arm), keys) for arm in ATTENTION_ARMS
   }
 
 
