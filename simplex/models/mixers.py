@@ -19,6 +19,9 @@ from simplex.kernels.simplicial_attention import decode as simplicial_decode
 from simplex.models import cached, forgetting, layers
 from simplex.types import Array
 
+# Of "softmax" and its variants.
+PROJECTIONS = ("query", "key", "value", "out")
+
 
 class Softmax(cached.CachedMixer):
   """Multi-head softmax attention.
@@ -29,12 +32,14 @@ class Softmax(cached.CachedMixer):
     scale: factor of the logits; None is `1 / sqrt(D)`.
     rotary: whether queries and keys turn with their positions.
     rotary_base: of that; see `layers.rotary`.
+    rotary_stretch: of that, likewise.
     shift_keys: whether a key is the mean of its token's and of the token's
       before it (zero before the first), which spares the model one of the two
       layers that copying what followed the last occurrence takes.
     windows: of the keys, one number; empty is all.
     causal: whether a position sees itself and its past alone.
     head_width: D; None is E / H.
+    biases: which of the `PROJECTIONS` have one.
     num_queries: how many of the last positions read the others, which are then
       all that is returned; None is all.
     implementation: of the op; None is the best for the device.
@@ -47,10 +52,12 @@ class Softmax(cached.CachedMixer):
   scale: float | None = None
   rotary: bool = True
   rotary_base: float = 10_000.0
+  rotary_stretch: tuple[float, ...] = ()
   shift_keys: bool = False
   windows: tuple[int, ...] = ()
   causal: bool = True
   head_width: int | None = None
+  biases: tuple[str, ...] = ()
   num_queries: int | None = None
   implementation: str | None = None
   init_std: float | None = None
@@ -68,8 +75,9 @@ class Softmax(cached.CachedMixer):
       k_BTGD = cached.shift(k_BTGD, 0.5, cache.key_B1GD, segments_BT)
     if self.rotary:
       last_BT = layers.last(self, positions_BT)
-      q_BTHD = layers.rotary(q_BTHD, last_BT, self.rotary_base)
-      k_BTGD = layers.rotary(k_BTGD, positions_BT, self.rotary_base)
+      how = self.rotary_base, self.rotary_stretch
+      q_BTHD = layers.rotary(q_BTHD, last_BT, *how)
+      k_BTGD = layers.rotary(k_BTGD, positions_BT, *how)
     y_BTHD, attention = self._attend(
       (q_BTHD, k_BTGD, v_BTGD), segments_BT, cache.attention
     )

@@ -7,11 +7,13 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from simplex.models import cached, layers, mixers
+from simplex.models import cached, checks, layers, mixers
 from simplex.types import Array, Params
 
 DTYPES = ("bfloat16", "float16", "float32")
-Caches = dict[str, Any]  # of each layer or stack, by its name in the parameters
+# Of each layer or stack, by its name in the parameters; under "positions", that
+# of the next token of each text, where they are learned.
+Caches = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +22,11 @@ class Config:
 
   Attributes:
     vocab_size: V, the number of tokens.
-    width: E, a multiple of `num_heads`.
+    width: E; without a `head_width`, a multiple of `num_heads`.
     num_layers: L.
     num_heads: H.
     num_key_heads: G, which divides H; None is H.
+    head_width: D; None is E / H.
     mixer: a key of `mixers.MIXERS`.
     mixer_every: n; every n-th layer, from layer n - 1 on, has the mixer, the
       others have "softmax".
@@ -34,6 +37,15 @@ class Config:
     prune: of a mixer that forgets; see `kernels.forgetting_attention`.
     implementation: of the mixer's op; None is the best for the device.
     rotary_base: of mixers that turn by positions; None is that of the mixer.
+    rotary_stretch: (factor, low, high, length) of `layers.stretched`; empty is
+      none.
+    num_positions: how many have a learned embedding, which is added to that of
+      the token; None has no such embeddings. No text may be longer: one that
+      outgrows them in pieces has logits of NaN.
+    norm: a key of `layers.NORMS`.
+    norm_epsilon: what norms add to the variance.
+    biases: names of the projections that have one, of `mixers.PROJECTIONS` and
+      `layers.projections`.
     feed_forward: a key of `layers.FEED_FORWARDS`.
     feed_forward_width: F, the hidden width of the feed-forward layers; None is
       4 E.
@@ -58,6 +70,7 @@ class Config:
   num_layers: int = 4
   num_heads: int = 4
   num_key_heads: int | None = None
+  head_width: int | None = None
   mixer: str = "softmax"
   mixer_every: int = 1
   mixer_switches: tuple[str, ...] = ()
@@ -65,6 +78,11 @@ class Config:
   prune: str | None = None
   implementation: str | None = None
   rotary_base: float | None = None
+  rotary_stretch: tuple[float, ...] = ()
+  num_positions: int | None = None
+  norm: str = "rms"
+  norm_epsilon: float = 1e-6
+  biases: tuple[str, ...] = ()
   feed_forward: str = "gelu"
   feed_forward_width: int | None = None
   init_std: float | None = None
@@ -75,22 +93,19 @@ class Config:
   mup_base_width: int | None = None
 
   def __post_init__(self):
-    sizes = ("vocab_size", "width", "num_heads", "feed_forward_width")
-    for name in (*sizes, "num_key_heads", "mixer_every", "mup_base_width"):
-      _check_at_least(self, name, 1)
-    _check_at_least(self, "num_layers", 0)
-    _check_at_least(self, "gated_from", 0)
-    _check_multiple(self, "width", "num_heads")
-    _check_multiple(self, "num_heads", "num_key_heads")
-    _check_one_of(self, "feed_forward", layers.FEED_FORWARDS)
-    _check_one_of(self, "dtype", DTYPES)
+    checks.sizes(self)
+    checks.one_of(self, "feed_forward", layers.FEED_FORWARDS)
+    checks.one_of(self, "norm", layers.NORMS)
+    checks.one_of(self, "dtype", DTYPES)
+    checks.biases(self)
+    checks.stretch(self)
     _mixer(self, self.mixer_every - 1)  # or says why
-    _check_windows(self)
-    _check_init(self)
+    checks.windows(self)
+    checks.init(self)
     if self.scan_layers:  # scanned in groups of mixer_every
-      _check_multiple(self, "num_layers", "mixer_every")
+      checks.multiple(self, "num_layers", "mixer_every")
       if self.gated_from is not None:
-        _check_multiple(self, "gated_from", "mixer_every")
+        checks.multiple(self, "gated_from", "mixer_every")
 
 
 class Transformer(nn.Module):
@@ -130,13 +145,14 @@ class Transformer(nn.Module):
       )
       for i in range(num_layers)
     }
+    positions = _first_positions(cfg, batch_size, length, padding_B)
     if not cfg.scan_layers:
-      return caches(cfg.num_layers)
+      return positions | caches(cfg.num_layers)
     group = caches(cfg.mixer_every)
     stack = lambda n: jax.tree.map(
       lambda x: jnp.broadcast_to(x, (n, *x.shape)), group
     )
-    return {
+    return positions | {
       name: stack(len(some) // cfg.mixer_every)
       for name, some in _stacks(cfg).items()
     }
@@ -159,8 +175,11 @@ class Transformer(nn.Module):
       embedding_init=nn.initializers.normal(_embedding_std(cfg)),
       name="embed",
     )
-    x_BTE, caches = self._layers(embed(tokens_BT), active_layers, caches)
-    x_BTE = nn.RMSNorm(dtype=cfg.dtype, name="norm")(x_BTE)
+    x_BTE, next_B = self._place(embed(tokens_BT), caches.get("positions"))
+    x_BTE, caches = self._layers(x_BTE, active_layers, caches)
+    if next_B is not None:
+      caches["positions"] = next_B
+    x_BTE = _norm(cfg, "norm")(x_BTE)
     self.sow("intermediates", "hidden", x_BTE)
     if cfg.tie_embeddings:
       scale = 1 if cfg.mup_base_width is None else 1 / cfg.width
@@ -173,6 +192,24 @@ class Transformer(nn.Module):
       name="head",
     )
     return head(x_BTE).astype(jnp.float32), caches
+
+  def _place(self, x_BTE, next_B):
+    """Adds learned positions, if there are any; and which comes next."""
+    cfg, T = self.config, x_BTE.shape[1]
+    if cfg.num_positions is None:
+      return x_BTE, None
+    checks.length(cfg, T)
+    if next_B is None:
+      next_B = jnp.zeros(1, jnp.int32)
+    place = nn.Embed(
+      cfg.num_positions,
+      cfg.width,
+      dtype=cfg.dtype,
+      embedding_init=nn.initializers.normal(_embedding_std(cfg)),
+      name="positions",
+    )
+    at_BT = jnp.maximum(next_B[:, None] + jnp.arange(T), 0)
+    return x_BTE + place(at_BT), next_B + T
 
   def _layers(self, x_BTE, active_layers, caches):
     cfg = self.config
@@ -228,17 +265,17 @@ class Layer(nn.Module):
     self, x_BTE: Array, on: Array, cache: cached.Cache | None
   ) -> tuple[Array, cached.Cache | None]:
     cfg = self.config
-    norm = lambda name: nn.RMSNorm(dtype=cfg.dtype, name=name)
     feed_forward = layers.FeedForward(
       cfg.feed_forward_width or 4 * cfg.width,
       activation=cfg.feed_forward,
+      biases=cfg.biases,
       init_std=cfg.init_std,
       dtype=cfg.dtype,
       name="feed_forward",
     )
-    mixed_BTE, cache = self._mix(norm("mixer_norm")(x_BTE), cache)
+    mixed_BTE, cache = self._mix(_norm(cfg, "mixer_norm")(x_BTE), cache)
     y_BTE = x_BTE + mixed_BTE
-    y_BTE += feed_forward(norm("feed_forward_norm")(y_BTE))
+    y_BTE += feed_forward(_norm(cfg, "feed_forward_norm")(y_BTE))
     if not self.gated:
       return y_BTE, cache
     gate = self.param("gate", nn.initializers.zeros, ())
@@ -275,6 +312,8 @@ def _mixer(cfg, layer):
   shared = dict(
     num_heads=cfg.num_heads,
     num_key_heads=cfg.num_key_heads,
+    head_width=cfg.head_width,
+    biases=tuple(name for name in mixers.PROJECTIONS if name in cfg.biases),
     scale=_logit_scale(cfg),
     init_std=cfg.init_std,
     dtype=cfg.dtype,
@@ -288,8 +327,24 @@ def _mixer(cfg, layer):
     prune=cfg.prune,
     implementation=cfg.implementation,
     rotary_base=cfg.rotary_base,
+    rotary_stretch=cfg.rotary_stretch,
     **shared,
   )
+
+
+def _norm(cfg, name):
+  return layers.NORMS[cfg.norm](
+    epsilon=cfg.norm_epsilon, dtype=cfg.dtype, name=name
+  )
+
+
+def _first_positions(cfg, batch_size, length, padding_B):
+  """A cache of learned positions; those of padding are below 0."""
+  if cfg.num_positions is None:
+    return {}
+  checks.length(cfg, length)
+  first_B = jnp.zeros(batch_size, jnp.int32)
+  return {"positions": first_B if padding_B is None else first_B - padding_B}
 
 
 def _stacks(cfg):
@@ -306,7 +361,9 @@ def _first_gated(cfg):
 
 
 def _logit_scale(cfg):
-  return None if cfg.mup_base_width is None else cfg.num_heads / cfg.width
+  if cfg.mup_base_width is None:
+    return None
+  return 1 / (cfg.head_width or cfg.width // cfg.num_heads)
 
 
 def _embedding_std(cfg):
@@ -319,46 +376,3 @@ def _head_std(cfg):
   if cfg.init_std is not None:
     return cfg.init_std
   return cfg.width ** (-0.5 if cfg.mup_base_width is None else -1)
-
-
-def _check_at_least(cfg, name, least):
-  value = getattr(cfg, name)
-  if value is not None and value < least:
-    raise ValueError(f"{name}={value} is not at least {least}")
-
-
-def _check_multiple(cfg, name, of):
-  value, divisor = getattr(cfg, name), getattr(cfg, of)
-  if divisor is not None and value % divisor:
-    raise ValueError(f"{name}={value} is not a multiple of {of}={divisor}")
-
-
-def _check_one_of(cfg, name, allowed):
-  value = getattr(cfg, name)
-  if value not in allowed:
-    raise ValueError(f"{name}={value!r} is not one of {sorted(allowed)}")
-
-
-def _check_windows(cfg):
-  number = 2 if mixers.is_simplicial(cfg.mixer) else 1
-  if (
-    cfg.windows
-    and len(cfg.windows) != number
-    or min(cfg.windows, default=1) < 1
-  ):
-    raise ValueError(
-      f"windows={cfg.windows} is neither empty nor {number} of at least 1, "
-      f"which mixer={cfg.mixer!r} takes"
-    )
-
-
-def _check_init(cfg):
-  if cfg.init_std is None:
-    return
-  if cfg.init_std <= 0:
-    raise ValueError(f"init_std={cfg.init_std} is not above 0")
-  if cfg.mup_base_width is not None:
-    raise ValueError(
-      f"init_std={cfg.init_std} and mup_base_width={cfg.mup_base_width} both "
-      "say how large parameters start: one must be None"
-    )

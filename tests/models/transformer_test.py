@@ -45,6 +45,7 @@ class TransformerTest(chex.TestCase):
     dict(gated_from=3),
     dict(num_layers=4, gated_from=2, mixer="simplicial", mixer_every=2),
     dict(num_layers=1, mixer="forgetting", implementation="reference"),
+    dict(num_positions=9, norm="layer", biases=("query", "out", "down")),
   )
   def test_scanned_layers_are_the_same_function(self, **changes):
     config = dataclasses.replace(SMALL, **changes)
@@ -65,6 +66,16 @@ class TransformerTest(chex.TestCase):
     *(dict(mixer=mixer, num_layers=1) for mixer in transformer.mixers.MIXERS),
     dict(gated_from=1, tie_embeddings=True, mup_base_width=4),
     dict(scan_layers=True, gated_from=1, windows=(3,)),
+    dict(num_layers=1, mixer="nope", num_positions=7, norm="layer"),
+    dict(
+      num_layers=1,
+      head_width=6,
+      num_key_heads=1,
+      scan_layers=True,
+      num_positions=8,
+      rotary_stretch=(4.0, 1.0, 4.0, 32.0),
+      biases=("query", "key", "value", "out"),
+    ),
     dict(
       num_layers=4,
       num_key_heads=1,
@@ -131,6 +142,53 @@ class TransformerTest(chex.TestCase):
       _, params, _ = made(num_layers=1, **changes)
       up = params["params"]["layer_0"]["feed_forward"]["up"]
       self.assertEqual(up["kernel"].shape, (8, features))
+
+  def test_the_head_width_is_free(self):
+    _, params, _ = made(num_layers=1, head_width=3)
+    mixer = params["params"]["layer_0"]["mixer"]
+    self.assertEqual(mixer["query"]["kernel"].shape, (8, 6))
+    self.assertEqual(mixer["out"]["kernel"].shape, (6, 8))
+
+  def test_the_named_projections_have_biases(self):
+    _, params, _ = made(num_layers=1, biases=("key", "up"))
+    layer = params["params"]["layer_0"]
+    biased = [
+      name
+      for part in ("mixer", "feed_forward")
+      for name, x in layer[part].items()
+      if "bias" in x
+    ]
+    self.assertCountEqual(biased, ["key", "up"])
+
+  def test_layer_norms_do_not_see_the_mean(self):
+    model, params, tokens_BT = made(norm="layer", norm_epsilon=1e-3)
+    scale = lambda x: {"scale": x["scale"], "bias": x["bias"] + 1.0}
+    params["params"]["norm"] = scale(params["params"]["norm"])
+    _, taps = model.apply(params, tokens_BT, mutable="intermediates")
+    (hidden_BTE,) = taps["intermediates"]["hidden"]
+    chex.assert_trees_all_close(
+      hidden_BTE.mean(-1), jnp.ones((2, 7)), atol=1e-5
+    )
+    self.assertTrue(jnp.all(hidden_BTE.var(-1) < 1))
+
+  def test_learned_positions_tell_equal_tokens_apart(self):
+    model, params, _ = made(num_layers=1, mixer="nope", num_positions=7)
+    same_BT = jnp.zeros((1, 7), jnp.int32)
+    logits_BTV = model.apply(params, same_BT)
+    self.assertGreater(jnp.abs(jnp.diff(logits_BTV, axis=1)).min(), 0)
+
+  def test_texts_do_not_outgrow_learned_positions(self):
+    model, params, tokens_BT = made(num_layers=1, num_positions=7)
+    message = "8 tokens are more than num_positions=7"
+    with self.assertRaisesRegex(ValueError, message):
+      model.apply(params, jnp.zeros((1, 8), jnp.int32))
+    with self.assertRaisesRegex(ValueError, message):
+      model.init_cache(2, 8)
+    caches = model.init_cache(2, 7)
+    extend = jax.jit(functools.partial(model.apply, method="extend"))
+    for is_finite in (True, False):
+      logits_BTV, caches = extend(params, tokens_BT, caches)
+      self.assertEqual(bool(jnp.isfinite(logits_BTV).all()), is_finite)
 
   def test_switches_and_a_base_reach_the_mixer(self):
     config = dataclasses.replace(
@@ -268,6 +326,25 @@ class TransformerTest(chex.TestCase):
     (
       dict(mixer="simplicial", rotary_base=10.0),
       "mixer='simplicial' has no field rotary_base, which is 10.0",
+    ),
+    (dict(head_width=0), "head_width=0 is not at least 1"),
+    (dict(num_positions=0), "num_positions=0 is not at least 1"),
+    (dict(norm="batch"), r"norm='batch' is not one of \['layer', 'rms'\]"),
+    (
+      dict(biases=("query", "gate")),
+      r"biases=\('query', 'gate'\): 'gate' is not one of \('query', .*'down'",
+    ),
+    (
+      dict(mixer="simplicial", biases=("query",)),
+      r"mixer='simplicial' has no field biases, which is \('query',\)",
+    ),
+    (
+      dict(rotary_stretch=(2.0,)),
+      r"rotary_stretch=\(2.0,\) is neither empty nor \(factor, low, high, ",
+    ),
+    (
+      dict(rotary_stretch=(2.0, 4.0, 1.0, 8.0)),
+      r"rotary_stretch=\(2.0, 4.0, 1.0, 8.0\) is neither empty nor .*low < hi",
     ),
     (dict(mup_base_width=0), "mup_base_width=0 is not at least 1"),
     (dict(init_std=0.0), "init_std=0.0 is not above 0"),
