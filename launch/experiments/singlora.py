@@ -14,19 +14,18 @@ import os
 from typing import NamedTuple
 
 from absl import app
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import texts
+from launch import hugging_face, texts
 from launch.findings import singlora as findings, singlora_runs as seen
 from launch.studies import adapter_toys as toys, byte_models, tuned_models
 from simplex.adapters import adapter, lora, singlora, targets
 from simplex.data import text
 from simplex.models import transformer
 from simplex.types import Params
-from trainers import loop, optimizers, progress
+from trainers import loop, optimizers, progress, tokenizer
 from trainers.problem import Problem
 from trainers.reports import Report
 
@@ -40,11 +39,13 @@ class Config:
     data: texts beside those that ship with Python.
     first: the text to pre-train on, "prose", "code", or the name of a path.
     corpus: the text to tune to.
-    model: made here.
+    model_folder: of a Hugging Face model to tune; empty makes one here, of
+      which the next four fields are.
+    model: its sizes; `dtype` is that of any model's activations.
     pretrain: how long.
     pretrain_batch: texts in a batch of pre-training.
     pretrain_optimizer: of it.
-    context: T, bytes.
+    context: T, bytes, or tokens of the folder's tokenizer.
     batch_size: B of tuning.
     eval_windows: of held-out text, for choosing and for testing.
     arms: keys of `tuned_models.ARMS`.
@@ -61,6 +62,7 @@ class Config:
   data: texts.Config = texts.Config()
   first: str = "prose"
   corpus: str = "code"
+  model_folder: str = ""
   model: transformer.Config = transformer.Config(
     width=64, num_layers=2, num_heads=4
   )
@@ -116,21 +118,24 @@ def tiny() -> Config:
 
 
 def paper() -> Config:
-  """The paper's settings for LLaMA-7B on a text, at its rates for MNLI.
+  """The paper's settings for LLaMA-7B, of which `model_folder` is the folder.
 
   It describes a run that we have not made. The paper's tasks are classification
-  (GLUE), which needs data that do not ship.
+  (GLUE), whose data do not ship; this tunes to a text, which
+  `--set=data.paths=...` and `--set=corpus=...` name.
   """
   return dataclasses.replace(
     Config(),
+    model_folder="models/llama-7b",
+    model=transformer.Config(dtype="bfloat16"),
     context=128,
     batch_size=32,
     eval_windows=2048,
+    arms=("lora", "lora_plus", "dora", "singlora", "singlora_rank"),
     tune=tuned_models.Config(
       rank=8,
       rates=(5e-5, 1e-4, 2e-4, 4e-4, 1e-3, 2e-3),
       num_steps=12_271,
-      dropout=0.1,
       optimizer=optimizers.Config(schedule="constant"),
     ),
     attention=toys.Attention(num_seeds=8),
@@ -138,9 +143,9 @@ def paper() -> Config:
 
 
 class Model(NamedTuple):
-  """A network and its parameters, frozen from here on."""
+  """A network and its parameters, which are frozen from here on."""
 
-  net: nn.Module
+  net: transformer.Transformer
   params: Params
 
 
@@ -154,14 +159,10 @@ def problem(config: Config) -> Problem:
 
 def run(config: Config, workdir: str) -> Report:
   """Pre-trains, tunes by every arm at every rate, and plays the toys."""
-  model = pretrained(config, workdir)
-  parts = _parts(config, config.corpus)
-  cut = lambda part: text.windows(part, config.eval_windows, config.context + 1)
-  data = tuned_models.Data(
-    text.source(parts.train, config.batch_size, config.context),
-    cut(parts.validation),
-    cut(parts.test),
-  )
+  try:
+    model, data = pretrained(config, workdir), _data(config)
+  except ValueError as error:  # of a folder that is no model
+    raise app.UsageError(str(error)) from error
   tuned = {}
   for arm in config.arms:
     progress.show(f"{arm}: {len(config.tune.rates)} rates")
@@ -170,8 +171,10 @@ def run(config: Config, workdir: str) -> Report:
   steps, attention = toys.attention(config.attention, config.seed)
   return findings.report(
     seen.Found(
-      first=config.first,
+      first=config.model_folder or f"pre-trained here on {config.first}",
       corpus=config.corpus,
+      unit="bits/token" if config.model_folder else "bits/byte",
+      vocab_size=model.net.config.vocab_size,
       steps=config.tune.num_steps,
       rates=config.tune.rates,
       untuned=float(tuned_models.bits(*model, data.test)),
@@ -195,7 +198,11 @@ def run(config: Config, workdir: str) -> Report:
 
 
 def pretrained(config: Config, workdir: str) -> Model:
-  """The model to tune, trained on the first text or from the workdir."""
+  """The model to tune: of a folder, or trained on the first text here."""
+  if config.model_folder:
+    cfg, params = hugging_face.load(config.model_folder, scan_layers=True)
+    cfg = dataclasses.replace(cfg, dtype=config.model.dtype)
+    return Model(transformer.Transformer(cfg), params)
   fitted = problem(config)
   tx = optimizers.make(config.pretrain_optimizer, config.pretrain.num_steps)
   folder = os.path.join(workdir, "pretrained")
@@ -212,6 +219,18 @@ def _parts(config: Config, name: str) -> text.Parts:
       "your own"
     )
   return kinds[name]
+
+
+def _data(config: Config) -> tuned_models.Data:
+  """What to tune to, in the model's tokens."""
+  parts = _parts(config, config.corpus)
+  if config.model_folder:
+    encode = tokenizer.load(config.model_folder).encode
+    read = lambda part: encode(part.tobytes().decode(errors="replace"))
+    parts = text.Parts(*(np.array(read(x), np.int32) for x in parts))
+  cut = lambda part: text.windows(part, config.eval_windows, config.context + 1)
+  source = text.source(parts.train, config.batch_size, config.context)
+  return tuned_models.Data(source, cut(parts.validation), cut(parts.test))
 
 
 def _real_shares(config, model, data, tuned):

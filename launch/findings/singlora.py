@@ -30,11 +30,11 @@ def report(found: seen.Found) -> Report:
   return Report(
     title="SingLoRA: a low-rank change from one matrix",
     summary=(
-      f"A byte model is pre-trained on {found.first} and tuned to "
-      f"{found.corpus} with its parameters frozen. Each arm has the learning "
-      "rate that is best on validation text; test text is reported, in bits "
-      "per byte, lower is better. Seeds share data and starts, so differences "
-      "are taken seed by seed. Intervals are 95 %, over seeds."
+      f"A language model, {found.first}, is tuned to {found.corpus} with its "
+      "parameters frozen. Each arm has the learning rate that is best on "
+      f"validation text; of test text {found.unit} are reported, lower is "
+      "better. Seeds share data, so differences are taken seed by seed. "
+      "Intervals are 95 %, over seeds."
     ),
     claims=[
       *_tuning_claims(found),
@@ -68,7 +68,7 @@ def _size(found: seen.Found, *arms: str) -> str:
 def _tuning_claims(found: seen.Found) -> list[Claim]:
   if "singlora" not in found.tuned:
     return []
-  ours = seen.chosen_bits(found.tuned["singlora"])
+  ours = seen.chosen_bits(found, "singlora")
   made = []
   for arm, paper in PAPER.items():
     if arm in found.tuned:
@@ -76,10 +76,10 @@ def _tuning_claims(found: seen.Found) -> list[Claim]:
         claims.measured(
           f"At equal parameters SingLoRA needs fewer bits than "
           f"{seen.NAMES[arm]}: difference",
-          ours - seen.chosen_bits(found.tuned[arm]),
+          ours - seen.chosen_bits(found, arm),
           lambda x: x.high < 0,
           paper=paper,
-          unit="bits/byte",
+          unit=found.unit,
           size=_size(found, "singlora", arm),
         )
       )
@@ -87,11 +87,11 @@ def _tuning_claims(found: seen.Found) -> list[Claim]:
     made.append(
       claims.measured(
         "At equal rank SingLoRA needs no more bits than LoRA: difference",
-        seen.chosen_bits(found.tuned["singlora_rank"])
-        - seen.chosen_bits(found.tuned["lora"]),
+        seen.chosen_bits(found, "singlora_rank")
+        - seen.chosen_bits(found, "lora"),
         lambda x: x.high <= 0,
         paper="as above: the paper's ranks are equal",
-        unit="bits/byte",
+        unit=found.unit,
         size=_size(found, "singlora_rank", "lora"),
       )
     )
@@ -101,7 +101,7 @@ def _tuning_claims(found: seen.Found) -> list[Claim]:
 def _robustness_claims(found: seen.Found) -> list[Claim]:
   if not {"lora", "singlora"} <= found.tuned.keys():
     return []
-  spread = {arm: seen.spread(found.tuned[arm]) for arm in ("lora", "singlora")}
+  spread = {arm: seen.spread(found, arm) for arm in ("lora", "singlora")}
   return [
     claims.measured(
       "SingLoRA depends less on the learning rate than LoRA: worst less best "
@@ -110,7 +110,7 @@ def _robustness_claims(found: seen.Found) -> list[Claim]:
       spread["singlora"] - spread["lora"],
       lambda x: x.high < 0,
       paper="accuracy varies by 1 against 4.8 % (Figure 2)",
-      unit="bits/byte",
+      unit=found.unit,
       size=_size(found, "singlora", "lora"),
     )
   ]

@@ -18,9 +18,7 @@ SHARES = {
 
 def tuning_figures(found: seen.Found) -> list[Figure]:
   """Test bits at the chosen rate, and at every rate."""
-  chosen = {
-    arm: interval(seen.chosen_bits(runs)) for arm, runs in found.tuned.items()
-  }
+  chosen = {arm: interval(seen.chosen_bits(found, arm)) for arm in found.tuned}
   names = [_described(arm, found.tuned[arm]) for arm in chosen]
   end = lambda field: [getattr(x, field) for x in chosen.values()]
   rates = np.asarray(found.rates)
@@ -31,18 +29,20 @@ def tuning_figures(found: seen.Found) -> list[Figure]:
       {"test": end("mean")},
       errors={"test": (end("low"), end("high"))},
       references={"not tuned": found.untuned},
-      value_label=f"bits per byte of {found.corpus}",
+      value_label=f"{found.unit} of {found.corpus}",
       caption="At each arm's best learning rate on validation text; in "
       "brackets, what is trained.",
     ),
     figures.lines(
       "Learning rates",
       {
-        seen.NAMES[arm]: Series(rates, *interval(seen.bounded(runs.test).T))
+        seen.NAMES[arm]: Series(
+          rates, *interval(seen.bounded(found, runs.test).T)
+        )
         for arm, runs in found.tuned.items()
       },
       xlabel="learning rate",
-      ylabel=f"bits per byte of {found.corpus}",
+      ylabel=f"{found.unit} of {found.corpus}",
       log_x=True,
       references={"not tuned": found.untuned},
       caption=f"After {found.steps} steps; mean and 95 % interval over seeds. "
@@ -135,7 +135,10 @@ def _shares(found, title, shares, caption):
 def tuning_table(found: seen.Found) -> Table:
   rows = []
   for arm, runs in found.tuned.items():
-    x, spread = interval(seen.chosen_bits(runs)), interval(seen.spread(runs))
+    x, spread = (
+      interval(seen.chosen_bits(found, arm)),
+      interval(seen.spread(found, arm)),
+    )
     best = tuned_models.best(runs)
     rank = "–" if arm == "full" else runs.rank
     rows.append(
@@ -144,7 +147,7 @@ def tuning_table(found: seen.Found) -> Table:
         runs.parameters,
         rank,
         found.rates[best],
-        float(seen.bounded(runs.validation)[best].mean()),
+        float(seen.bounded(found, runs.validation)[best].mean()),
         x.mean,
         x.low,
         x.high,
@@ -165,7 +168,7 @@ def tuning_table(found: seen.Found) -> Table:
       "spread",
     ),
     rows,
-    caption=f"Bits per byte; {found.untuned:.3f} before tuning. The spread is "
+    caption=f"In {found.unit}; {found.untuned:.3f} before tuning. Spread is "
     "the worst less the best over all rates.",
   )
 

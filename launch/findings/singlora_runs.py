@@ -17,15 +17,16 @@ NAMES = {
   "singlora_trap": "SingLoRA started by the rank",
   "full": "all parameters",
 }
-CHANCE = 8.0  # bits of a byte: what a run that failed is said to cost
 
 
 class Found(NamedTuple):
   """What was measured, before any words are put to it.
 
   Attributes:
-    first: the text of pre-training.
+    first: where the model comes from.
     corpus: the text of tuning.
+    unit: of all that is said to be bits.
+    vocab_size: V; a run that failed is said to cost log2 V bits.
     steps: of tuning.
     rates: of learning.
     untuned: bits a byte of the test windows before tuning.
@@ -44,6 +45,8 @@ class Found(NamedTuple):
 
   first: str
   corpus: str
+  unit: str
+  vocab_size: int
   steps: int
   rates: tuple[float, ...]
   untuned: float
@@ -60,19 +63,21 @@ class Found(NamedTuple):
   counts: Mapping[str, tuple[int, int]]
 
 
-def bounded(bits: np.ndarray) -> np.ndarray:
+def bounded(found: Found, bits: np.ndarray) -> np.ndarray:
   """Bits of runs, where those that failed cost what a uniform guess does."""
-  return np.minimum(np.nan_to_num(bits, nan=CHANCE), CHANCE)
+  chance = np.log2(found.vocab_size)
+  return np.minimum(np.nan_to_num(bits, nan=chance), chance)
 
 
-def chosen_bits(runs: tuned_models.Runs) -> np.ndarray:
-  """Of each seed, at the rate that validation chose."""
-  return bounded(runs.test[tuned_models.best(runs)])
+def chosen_bits(found: Found, arm: str) -> np.ndarray:
+  """Test bits of each seed, at the rate that validation chose."""
+  runs = found.tuned[arm]
+  return bounded(found, runs.test[tuned_models.best(runs)])
 
 
-def spread(runs: tuned_models.Runs) -> np.ndarray:
+def spread(found: Found, arm: str) -> np.ndarray:
   """Worst less best test bits over the rates, of each seed."""
-  bits = bounded(runs.test)
+  bits = bounded(found, found.tuned[arm].test)
   return bits.max(0) - bits.min(0)
 
 

@@ -34,8 +34,10 @@ def found(sing=2.9, worst=3.5, loss=1e-6, diverges=np.inf, adamw=0.5):
   }
   apart = dict.fromkeys(toys.OPTIMIZERS, np.full((2, 3), 1e-15))
   return seen.Found(
-    first="prose",
+    first="pre-trained here on prose",
     corpus="code",
+    unit="bits/byte",
+    vocab_size=256,
     steps=100,
     rates=RATES,
     untuned=3.4,
@@ -80,8 +82,9 @@ class ReportTest(absltest.TestCase):
   def test_runs_that_failed_cost_a_uniform_guess(self):
     bits = np.array([[np.nan, 20.0], [3.0, 3.0]])
     failed = tuned_models.Runs(1, 1, bits, bits)
-    np.testing.assert_array_equal(seen.spread(failed), [5, 5])
-    np.testing.assert_array_equal(seen.chosen_bits(failed), [3, 3])
+    some = found()._replace(tuned={"lora": failed})
+    np.testing.assert_array_equal(seen.spread(some, "lora"), [5, 5])
+    np.testing.assert_array_equal(seen.chosen_bits(some, "lora"), [3, 3])
 
   def test_figure_1_is_judged_by_decades_and_by_the_control(self):
     self.assertTrue(verdict(found(), "factor of 10^3"))
