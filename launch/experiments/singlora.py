@@ -102,7 +102,7 @@ def tiny() -> Config:
     context=8,
     batch_size=4,
     eval_windows=4,
-    arms=("lora", "singlora", "full"),
+    arms=("lora", "singlora"),
     tune=tuned_models.Config(
       rank=2, num_steps=2, num_seeds=2, rates=(1e-3, 1e-2)
     ),
@@ -110,7 +110,7 @@ def tiny() -> Config:
       width=8, length=4, rank=2, num_steps=4, evals=2, num_seeds=2
     ),
     width=toys.Width(widths=(4, 8), constants=(0.1,), num_steps=4, num_seeds=2),
-    invariance=toys.Invariance(width=6, rank=2, d_ins=(6,), num_seeds=2),
+    invariance=toys.Invariance(width=6, rank=2, d_ins=(6, 3), num_seeds=2),
     ranks=(2, 4),
     trap_width=16,
     trap_rank=2,

@@ -156,21 +156,19 @@ def width(cfg: Width, seed: int) -> dict[str, np.ndarray]:
     for arm in ("lora", "singlora"):
       starts, ends = _descents(cfg, n, arm, cfg.correlation, rates, keys)
       found[arm].append(ends / starts)
-    _, ends = _descents(cfg, n, "singlora", cfg.opposed, rates[-1], keys)
-    found["opposed"].append(ends / n)
+    _, ends = _descents(cfg, n, "singlora", cfg.opposed, rates, keys)
+    found["opposed"].append(ends[-1] / n)
   return {
     name: np.nan_to_num(np.stack(x), nan=np.inf) for name, x in found.items()
   }
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _descents(cfg, n, arm, correlation, rates, keys):
-  """Losses at the start and at the end, `[*rates, seeds]`."""
+  """Losses at the start and at the end, `[exponents, constants, seeds]`."""
   one = functools.partial(_descend, cfg, n, arm, correlation)
-  flat = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(
-    jnp.asarray(rates, jnp.float32).ravel(), keys
-  )
-  shape = (*np.shape(rates), len(keys))
-  return [np.asarray(x, np.float64).reshape(shape) for x in flat]
+  over_seeds = jax.vmap(one, (None, 0))
+  return jax.vmap(jax.vmap(over_seeds, (0, None)), (0, None))(rates, keys)
 
 
 def _descend(cfg, n, arm, correlation, rate, key):

@@ -176,14 +176,15 @@ def sweep(
   rates_N = np.repeat(np.float32(cfg.rates), cfg.num_seeds)
   keys = jax.random.split(jax.random.key(seed), cfg.num_seeds)
   keys_N = jnp.tile(keys, len(cfg.rates))
+  windows_NS = np.concatenate((data.validation, data.test))
+  first = len(data.validation)
 
   def run(setting, base):
     one, tree = _fit(cfg, arm, net, base, data.source, *setting)
     tuned = one.merge(base, tree, cfg.num_steps)
-    return {
-      "validation": bits(net, tuned, data.validation),
-      "test": bits(net, tuned, data.test),
-    }
+    bits_N = compression.bits(functools.partial(net.apply, tuned), windows_NS)
+    parts = bits_N[:first].mean(), bits_N[first:].mean()
+    return dict(zip(("validation", "test"), parts, strict=True))
 
   found = scan.sweep(run, (rates_N, keys_N), base, at_once=cfg.at_once)
   shape = (len(cfg.rates), cfg.num_seeds)
