@@ -68,15 +68,20 @@ class Runs(NamedTuple):
 
 
 class Arm(NamedTuple):
-  """How an arm differs: its adapter, and what becomes of its optimiser.
+  """How an arm differs.
 
-  `make` has the adapter from its targets and the number of steps.
+  Attributes:
+    make: its adapter, of the targets.
+    equal_parameters: whether its rank is that at which it has as many as LoRA;
+      otherwise it is LoRA's.
+    optimizer: None is that of the config.
+    faster: whether b learns faster than a, as in LoRA+.
   """
 
   make: Callable[[Config, targets.Config], adapter.Adapter]
-  equal_parameters: bool = True  # to LoRA, or else of equal rank
+  equal_parameters: bool = False
   optimizer: str | None = None
-  faster: bool = False  # LoRA+
+  faster: bool = False
 
 
 def _singlora(cfg: Config, config: targets.Config) -> adapter.Adapter:
@@ -112,27 +117,31 @@ def _full(cfg: Config, config: targets.Config) -> adapter.Adapter:
 ARMS = {
   "lora": Arm(_lora),
   "lora_plus": Arm(_lora, faster=True),
-  "dora": Arm(lambda cfg, config: dora.dora(lora.lora(config))),
-  "singlora": Arm(_singlora),
-  "singlora_rank": Arm(_singlora, equal_parameters=False),
-  "singlora_row_adam": Arm(_singlora, optimizer="row_adam"),
-  "singlora_trap": Arm(_trapped),
+  "dora": Arm(lambda cfg, config: dora.dora(_lora(cfg, config))),
+  "singlora": Arm(_singlora, equal_parameters=True),
+  "singlora_rank": Arm(_singlora),
+  "singlora_row_adam": Arm(
+    _singlora, equal_parameters=True, optimizer="row_adam"
+  ),
+  "singlora_trap": Arm(_trapped, equal_parameters=True),
   "full": Arm(_full),
 }
 
 
 def make(cfg: Config, arm: str, base: Params) -> adapter.Adapter:
-  """The adapter of an arm, of LoRA's rank or of its number of parameters."""
+  """The adapter of an arm."""
   return ARMS[arm].make(cfg, _targets(cfg, rank(cfg, arm, base)))
 
 
 def rank(cfg: Config, arm: str, base: Params) -> int:
-  """r; that of equal parameters is rounded to the nearest."""
-  _, equal, *_ = ARMS[arm]
-  of_one = lambda make: _count(make(cfg, _targets(cfg, 1)), base)
-  if not equal or ARMS[arm].make not in (_singlora, _trapped):
+  """r of an arm, rounded to the nearest."""
+  if not ARMS[arm].equal_parameters:
     return cfg.rank
-  return round(cfg.rank * of_one(_lora) / of_one(_singlora))
+  pair, one = (
+    _count(make(cfg, _targets(cfg, 1)), base)
+    for make in (_lora, ARMS[arm].make)
+  )
+  return round(cfg.rank * pair / one)
 
 
 def problem(
