@@ -134,7 +134,7 @@ def make(cfg: Config, arm: str, base: Params) -> adapter.Adapter:
 
 
 def rank(cfg: Config, arm: str, base: Params) -> int:
-  """r of an arm, rounded to the nearest."""
+  """The rank of an arm, rounded to the nearest."""
   if not ARMS[arm].equal_parameters:
     return cfg.rank
   pair, one = (
