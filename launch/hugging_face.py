@@ -105,14 +105,14 @@ def save(
   where = tensors.slots(kind.table, leaves, config.num_layers)
   sources = tensors.sources(where)
   like = {
-    name: jax.ShapeDtypeStruct(shape, leaves[sources[name][0][0]].dtype)
+    name: jax.ShapeDtypeStruct(shape, leaves[sources[name][0].path].dtype)
     for name, shape in tensors.shapes(where, leaves).items()
   }
   pretrained.write(
     folder,
     settings,
     like,
-    lambda name: tensors.write(name, where, leaves, sources[name]),
+    lambda name: tensors.write(sources[name], leaves),
     max_file_bytes=max_file_bytes,
   )
 

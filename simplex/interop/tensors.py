@@ -38,6 +38,14 @@ class Slot(NamedTuple):
   is_transposed: bool
 
 
+class Source(NamedTuple):
+  """A parameter, or that of one layer of a stack, and where it is."""
+
+  path: str
+  layer: int | None
+  slot: Slot
+
+
 # By path; where layers are stacked, one for each layer.
 Slots = Mapping[str, Slot | Sequence[Slot]]
 
@@ -87,29 +95,22 @@ def slots(
   return {path: found[path] for path in paths}
 
 
-def sources(where: Slots) -> dict[str, list[tuple[str, int | None]]]:
-  """The parameters that each tensor is made of, in the order of its parts.
-
-  A parameter is given by its path, and its number in a stack or None.
-  """
+def sources(where: Slots) -> dict[str, list[Source]]:
+  """The parameters that each tensor is made of, in the order of its parts."""
   found = {}
-  for path, several in where.items():
-    alone = isinstance(several, Slot)
-    for i, slot in enumerate([several] if alone else several):
-      parts = found.setdefault(slot.name, [None] * slot.parts)
-      parts[slot.part] = path, None if alone else i
+  for source in _each(where):
+    parts = found.setdefault(source.slot.name, [None] * source.slot.parts)
+    parts[source.slot.part] = source
   return found
 
 
 def shapes(where: Slots, ours: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
   """The shape of every tensor, from those of our parameters."""
   found = {}
-  for path, several in where.items():
-    alone = isinstance(several, Slot)
-    shape = ours[path].shape if alone else ours[path].shape[1:]
-    for slot in [several] if alone else several:
-      whole = (*shape[:-1], shape[-1] * slot.parts)
-      found[slot.name] = whole[::-1] if slot.is_transposed else whole
+  for path, layer, slot in _each(where):
+    *rest, last = ours[path].shape[0 if layer is None else 1 :]
+    whole = (*rest, last * slot.parts)
+    found[slot.name] = whole[::-1] if slot.is_transposed else whole
   return found
 
 
@@ -160,25 +161,19 @@ def read(
   return np.stack(some)
 
 
-def write(
-  name: str, where: Slots, params: Mapping[str, Any], parts: Sequence
-) -> np.ndarray:
-  """The tensor of that name; the inverse of `read`.
+def write(parts: Sequence[Source], params: Mapping[str, Any]) -> np.ndarray:
+  """A tensor; the inverse of `read`.
 
   Args:
-    name: of the tensor.
-    where: the slots of all parameters.
-    params: these, by path.
-    parts: `sources(where)[name]`.
+    parts: what it is made of, of `sources`.
+    params: all parameters, by path.
   """
   arrays = [
-    np.asarray(params[path] if i is None else params[path][i])
-    for path, i in parts
+    np.asarray(params[path] if layer is None else params[path][layer])
+    for path, layer, _ in parts
   ]
-  path, i = parts[0]
-  slot = where[path] if i is None else where[path][i]
   whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
-  return whole.T if slot.is_transposed else whole
+  return whole.T if parts[0].slot.is_transposed else whole
 
 
 def modules(where: Slots) -> dict[str, str | list[str]]:
@@ -194,6 +189,15 @@ def modules(where: Slots) -> dict[str, str | list[str]]:
       names = [slot.name.removesuffix(".weight") for slot in some]
       found[path] = names[0] if alone else names
   return found
+
+
+def _each(where):
+  for path, several in where.items():
+    if isinstance(several, Slot):
+      yield Source(path, None, several)
+    else:
+      for i, slot in enumerate(several):
+        yield Source(path, i, slot)
 
 
 def _rows(table):

@@ -55,6 +55,7 @@ def one_of(cfg: Any, name: str, allowed: Collection[str]) -> None:
 
 
 def biases(cfg: Any) -> None:
+  """Each is the name of a projection that there is."""
   known = (*mixers.PROJECTIONS, *layers.projections(cfg.feed_forward))
   for name in cfg.biases:
     if name not in known:
@@ -62,6 +63,7 @@ def biases(cfg: Any) -> None:
 
 
 def stretch(cfg: Any) -> None:
+  """It is what `layers.stretched` takes."""
   if not cfg.rotary_stretch:
     return
   match cfg.rotary_stretch:
@@ -76,6 +78,7 @@ def stretch(cfg: Any) -> None:
 
 
 def windows(cfg: Any) -> None:
+  """As many as the mixer has key axes."""
   number = 2 if mixers.is_simplicial(cfg.mixer) else 1
   if (
     cfg.windows
@@ -89,6 +92,7 @@ def windows(cfg: Any) -> None:
 
 
 def init(cfg: Any) -> None:
+  """Only one field says how large parameters start."""
   if cfg.init_std is None:
     return
   if cfg.init_std <= 0:

@@ -38,7 +38,7 @@ def made(stacked: bool):
 
 def written(params, where):
   return {
-    name: tensors.write(name, where, params, parts)
+    name: tensors.write(parts, params)
     for name, parts in tensors.sources(where).items()
   }
 
