@@ -74,7 +74,9 @@ class Config:
   context: int = 64
   batch_size: int = 8
   eval_windows: int = 128
-  arms: tuple[str, ...] = tuple(tuned_models.ARMS)
+  arms: tuple[str, ...] = tuple(
+    x for x in tuned_models.ARMS if x != "singlora_trap"
+  )
   tune: tuned_models.Config = tuned_models.Config()
   attention: toys.Attention = toys.Attention()
   width: toys.Width = toys.Width()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from launch.findings import singlora_runs as seen
-from launch.studies import tuned_models
+from launch.studies import adapter_toys as toys, tuned_models
 from trainers import figures
 from trainers.figures import Series
 from trainers.intervals import interval
@@ -17,19 +17,18 @@ SHARES = {
 
 
 def tuning_figures(found: seen.Found) -> list[Figure]:
-  """Test bits at the chosen rate, and at every rate."""
+  """What is saved at the chosen rate, and test bits at every rate."""
   chosen = {arm: interval(seen.chosen_bits(found, arm)) for arm in found.tuned}
   names = [_described(arm, found.tuned[arm]) for arm in chosen]
   end = lambda field: [getattr(x, field) for x in chosen.values()]
   rates = np.asarray(found.rates)
   return [
     figures.bars(
-      "Tuned models",
+      "What tuning saves",
       names,
-      {"test": end("mean")},
-      errors={"test": (end("low"), end("high"))},
-      references={"not tuned": found.untuned},
-      value_label=f"{found.unit} of {found.corpus}",
+      {"saved": end("mean")},
+      errors={"saved": (end("low"), end("high"))},
+      value_label=f"{found.unit} of {found.corpus}, fewer than before",
       caption="At each arm's best learning rate on validation text; in "
       "brackets, what is trained.",
     ),
@@ -122,8 +121,8 @@ def _shares(found, title, shares, caption):
   return figures.lines(
     title,
     {
-      SHARES[name]: Series(found.ranks, *interval(100 * x.T))
-      for name, x in shares.items()
+      label: Series(found.ranks, *interval(100 * shares[name].T))
+      for name, label in SHARES.items()
     },
     xlabel="rank of SingLoRA",
     ylabel="% of squared norm in reach",
@@ -195,8 +194,8 @@ def invariance_table(found: seen.Found) -> Table:
     "Training from A and from A Q",
     ("optimiser", "square", "not square"),
     [
-      (name, *(float(x) for x in apart.max(-1)))
-      for name, apart in found.invariance.items()
+      (name, *(float(x) for x in found.invariance[name].max(-1)))
+      for name in toys.OPTIMIZERS
     ],
     caption="Relative difference of the changes after the steps, the worst of "
     "the seeds, float64. row_adam shares Adam's second moment along the rank.",

@@ -32,7 +32,7 @@ class Attention:
   rank: int = 8  # of LoRA; SingLoRA has twice as much
   num_steps: int = 15_000
   evals: int = 50
-  num_seeds: int = 4
+  num_seeds: int = 8
   optimizer: optimizers.Config = optimizers.Config(
     learning_rate=1e-4, schedule="constant", weight_decay=0.01, clip_norm=0.0
   )

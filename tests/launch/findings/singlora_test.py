@@ -19,7 +19,7 @@ def runs(best, worst=4.0, parameters=96):
 
 
 def curve(last):
-  return np.stack([np.ones(3), np.full(3, last) * (1 + SPREAD)], axis=1)
+  return np.stack([np.ones(3), last * (1 + SPREAD), np.ones(3)], axis=1)
 
 
 def found(sing=2.9, worst=3.5, loss=1e-6, diverges=np.inf, adamw=0.5):
@@ -42,7 +42,7 @@ def found(sing=2.9, worst=3.5, loss=1e-6, diverges=np.inf, adamw=0.5):
     rates=RATES,
     untuned=3.4,
     tuned=tuned,
-    attention_steps=np.array([0, 10]),
+    attention_steps=np.array([0, 10, 20]),
     attention={
       "lora": curve(1e-1),
       "singlora": curve(loss),
@@ -97,6 +97,9 @@ class ReportTest(absltest.TestCase):
     self.assertFalse(verdict(found(), f"{part}-0.5"))
     self.assertTrue(verdict(found(), f"{part}-1"))
     self.assertTrue(verdict(found(diverges=1e-9), f"{part}-0.5"))
+    self.assertFalse(
+      verdict(found(), "LoRA's toy of widths, learning rate c n^-1: no")
+    )
 
   def test_what_theory_says_of_optimisers_is_checked(self):
     self.assertTrue(verdict(found(), "row_adam, largest"))
@@ -110,8 +113,10 @@ class ReportTest(absltest.TestCase):
     self.assertFalse(verdict(found(), "starts by its rank"))
 
   def test_counts_are_judged_by_what_was_printed(self):
-    self.assertFalse(verdict(found(), "LLaMA-7B, rank 8"))  # 63, not 60 %
-    self.assertFalse(verdict(found(), "GPT-2, rank 8"))  # 75, not 50 %
+    self.assertTrue(verdict(found(), "LLaMA-7B, rank 8: LoRA"))
+    self.assertTrue(verdict(found(), "LLaMA-7B, rank 8: SingLoRA"))
+    self.assertTrue(verdict(found(), "GPT-2, rank 8: SingLoRA"))
+    self.assertFalse(verdict(found(), "GPT-2, rank 8: LoRA"))
 
   def test_arms_that_were_left_out_are_not_spoken_of(self):
     some = found()._replace(tuned={"lora": runs(3.0)}, real=None)
