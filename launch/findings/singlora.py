@@ -37,15 +37,7 @@ def report(found: seen.Found) -> Report:
       "better. Seeds share data, so differences are taken seed by seed. "
       "Intervals are 95 %, over seeds."
     ),
-    claims=[
-      *_tuning_claims(found),
-      *_robustness_claims(found),
-      *_attention_claims(found),
-      *_width_claims(found),
-      *_invariance_claims(found),
-      *_start_claims(found),
-      *_count_claims(found),
-    ],
+    claims=all_claims(found),
     figures=[
       *pictures.tuning_figures(found),
       pictures.attention_figure(found),
@@ -59,6 +51,19 @@ def report(found: seen.Found) -> Report:
     ],
     notes=_notes(),
   )
+
+
+def all_claims(found: seen.Found) -> list[Claim]:
+  """Those of the paper, and those that follow from looking at it."""
+  return [
+    *_tuning_claims(found),
+    *_robustness_claims(found),
+    *_attention_claims(found),
+    *_width_claims(found),
+    *_invariance_claims(found),
+    *_start_claims(found),
+    *_count_claims(found),
+  ]
 
 
 def _size(found: seen.Found, *arms: str) -> str:

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from typing import NamedTuple
 
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,7 @@ import optax
 from simplex.adapters import adapter, dora, lora, singlora, targets
 from simplex.analysis import compression
 from simplex.losses import tokens
-from simplex.models import projected
+from simplex.models import projected, transformer
 from simplex.types import Array, Batch, Key, Metrics, Params, Source
 from trainers import optimizers, scan
 from trainers.problem import Problem
@@ -146,7 +145,7 @@ def rank(cfg: Config, arm: str, base: Params) -> int:
 
 def problem(
   cfg: Config,
-  net: nn.Module,
+  net: transformer.Transformer,
   base: Params,
   one: adapter.Adapter,
   source: Source,
@@ -172,14 +171,21 @@ def problem(
   return Problem(lambda key: one.init(key, base), loss, source)
 
 
-def bits(net: nn.Module, params: Params, windows_NS: np.ndarray) -> Array:
+def bits(
+  net: transformer.Transformer, params: Params, windows_NS: np.ndarray
+) -> Array:
   """Mean bits of a token, a scalar."""
   logits_fn = functools.partial(net.apply, params)
   return compression.bits(logits_fn, windows_NS).mean()
 
 
 def sweep(
-  cfg: Config, arm: str, net: nn.Module, base: Params, data: Data, seed: int
+  cfg: Config,
+  arm: str,
+  net: transformer.Transformer,
+  base: Params,
+  data: Data,
+  seed: int,
 ) -> Runs:
   """Trains an arm at every rate, with every seed."""
   rates_N = np.repeat(np.float32(cfg.rates), cfg.num_seeds)
@@ -204,7 +210,7 @@ def sweep(
 
 def changes(
   cfg: Config,
-  net: nn.Module,
+  net: transformer.Transformer,
   base: Params,
   data: Data,
   rate: float,

@@ -64,7 +64,7 @@ def found(sing=2.9, worst=3.5, loss=1e-6, diverges=np.inf, adamw=0.5):
 
 
 def verdict(found, part):
-  (claim,) = (c for c in findings.report(found).claims if part in c.text)
+  (claim,) = (c for c in findings.all_claims(found) if part in c.text)
   return claim.holds
 
 
