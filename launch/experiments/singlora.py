@@ -8,15 +8,16 @@ python -m launch.run --experiment=singlora
 python -m launch.run --experiment=singlora --set=model_folder=my_llama/ \
     --set=data.paths=my_texts/ --set=corpus=my_texts --workdir=runs/mine
 
-Default: 7 minutes of CPU time, about 4 on two quiet cores. Expected, in bits per
-byte of code (3.388 before tuning, 2.883 with all parameters): at 9,216
-parameters LoRA 2.967, DoRA 2.968, SingLoRA 2.975, LoRA+ 2.980; SingLoRA at
+Default: 7 minutes of CPU time, of two cores. Expected, in bits per byte of code
+(3.388 before tuning, 2.883 with all parameters): at 9,216 parameters LoRA
+2.967, SingLoRA 2.975, LoRA+ 2.980, and DoRA 2.968 with 10,368; SingLoRA at
 LoRA's rank 2.989. SingLoRA is not surely worse than LoRA at equal parameters
 (0.007 [-0.002, 0.017]), is worse at equal rank (0.021 [0.008, 0.035]), and is
-no more robust to the rate (0.02 [-0.12, 0.16]). Figure 1's toy: SingLoRA is 7.9
-[6.6, 9.1] decades below LoRA of equal parameters, and LoRA of equal rank 2.1
-[0.9, 3.3] below SingLoRA. A learning rate of c / n converges at every width, for
-LoRA too; c n^-1/2 does not. A A^T reaches 26 % of a random square change.
+not surely more robust to the rate (0.02 [-0.12, 0.16]). Figure 1's toy:
+SingLoRA is 7.9 [6.6, 9.1] decades below LoRA of equal parameters, and LoRA of
+equal rank 2.1 [0.9, 3.3] below SingLoRA. A learning rate of c / n converges at
+every width, for LoRA too; c n^-1/2 does not. A A^T reaches 26 % of a random
+square change.
 """
 
 import dataclasses
