@@ -18,7 +18,10 @@ SHARES = {
 
 def tuning_figures(found: seen.Found) -> list[Figure]:
   """What is saved at the chosen rate, and test bits at every rate."""
-  chosen = {arm: interval(seen.chosen_bits(found, arm)) for arm in found.tuned}
+  chosen = {
+    arm: interval(found.untuned - seen.chosen_bits(found, arm))
+    for arm in found.tuned
+  }
   names = [_described(arm, found.tuned[arm]) for arm in chosen]
   end = lambda field: [getattr(x, field) for x in chosen.values()]
   rates = np.asarray(found.rates)

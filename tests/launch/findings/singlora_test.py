@@ -124,6 +124,10 @@ class ReportTest(absltest.TestCase):
     self.assertEmpty([c for c in report.claims if "bits" in c.text])
     self.assertNotIn("full fine-tuning", str([f.title for f in report.figures]))
 
+  def test_bars_are_what_tuning_saves(self):
+    figure = findings.report(found()).figures[0]
+    np.testing.assert_allclose(figure.curves["saved"].y[0], 3.4 - 3.0)
+
   def test_tables_have_a_number_for_every_column(self):
     for table in findings.report(found()).tables:
       for row in table.rows:
