@@ -1,6 +1,8 @@
 """Optimisers and schedules: a small config that chooses among optax's."""
 
 import dataclasses
+import functools
+import re
 from typing import Literal
 
 import jax
@@ -78,15 +80,19 @@ def schedule(config: Config, num_steps: int) -> optax.Schedule:
 
 def _is_kernel(params):
   """True for matrices that act on activations, as opposed to embeddings."""
-  return _is_named(params, ("kernel",))
+  return jax.tree.map_with_path(
+    lambda path, _: getattr(path[-1], "key", None) == "kernel", params
+  )
 
 
 def _is_matrix(params):
-  """True for matrices, by their names: scanned layers stack vectors too."""
-  return _is_named(params, ("kernel", "embedding"))
+  """True for matrices, by their names: scanned layers stack vectors too.
 
-
-def _is_named(params, names):
+  An adapter's leaves are named by the path of a kernel: one matrix, or `a` and
+  `b` below it. The magnitudes of DoRA, so named, are vectors.
+  """
+  named = re.compile(r"(?!.*magnitude/)(.*/)?(kernel(/[ab])?|embedding)")
+  name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
   return jax.tree.map_with_path(
-    lambda path, _: getattr(path[-1], "key", None) in names, params
+    lambda path, _: named.fullmatch(name(path)) is not None, params
   )

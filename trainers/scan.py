@@ -71,13 +71,17 @@ def fit(
   return state, metrics, evals
 
 
-def sweep(run: Callable[[Any], Any], settings: Any, *, at_once: int = 1) -> Any:
+def sweep(
+  run: Callable[..., Any], settings: Any, *shared: Any, at_once: int = 1
+) -> Any:
   """Calls `run` for each setting, in one program, split over the devices.
 
   Args:
     run: a pure function of one setting, such as
       `lambda key: scan.fit(problem, optimizer, key, num_steps)`.
     settings: a tree of arrays; their leading axis runs over the settings.
+    *shared: more arguments of `run`, the same for every setting. What `run`
+      closes over is written into the program, which large arrays must not be.
     at_once: settings that a device computes together, by `vmap`. More keep an
       accelerator busy; on a CPU, one is fastest for all but tiny models.
 
@@ -88,12 +92,16 @@ def sweep(run: Callable[[Any], Any], settings: Any, *, at_once: int = 1) -> Any:
   (count,) = {x.shape[0] for x in jax.tree.leaves(settings)}
   # The last devices may have to repeat a setting, so that all get as many.
   order = np.arange(-(-count // mesh.size) * mesh.size) % count
+  # A batch of one would still be a `vmap`, which a CPU is slower at.
+  batch_size = at_once if at_once > 1 else None
   many = jax.shard_map(
-    lambda xs: jax.lax.map(run, xs, batch_size=at_once),
+    lambda xs, *shared: jax.lax.map(
+      lambda x: run(x, *shared), xs, batch_size=batch_size
+    ),
     mesh=mesh,
-    in_specs=jax.P(sharding.AXES),
+    in_specs=(jax.P(sharding.AXES), *(jax.P() for _ in shared)),
     out_specs=jax.P(sharding.AXES),
     check_vma=False,
   )
-  results = jax.jit(many)(jax.tree.map(lambda x: x[order], settings))
+  results = jax.jit(many)(jax.tree.map(lambda x: x[order], settings), *shared)
   return jax.tree.map(lambda x: x[:count], distributed.to_host(results))

@@ -1,4 +1,4 @@
-"""Texts as byte arrays: parts, evaluation windows, training batches."""
+"""Texts as arrays of tokens: parts, evaluation windows, training batches."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ def split(
   """Cuts a text into contiguous train, validation and test parts.
 
   Args:
-    bytes_N: the text, uint8.
+    bytes_N: the text, bytes or other integers.
     fractions: the parts' shares, none negative, 1 in all. The default is the
       usual split of enwik8.
 
@@ -51,7 +51,7 @@ def windows(bytes_N: np.ndarray, num_windows: int, length: int) -> np.ndarray:
   """Evenly spaced windows of a text, from its start to its end.
 
   Args:
-    bytes_N: the text, uint8.
+    bytes_N: the text, bytes or other integers.
     num_windows: at least 1. They overlap where the text is short.
     length: T, bytes in a window, from 1 to the bytes in the text.
 
@@ -72,7 +72,7 @@ def source(bytes_N: np.ndarray, batch_size: int, context: int) -> Source:
   """Endless batches of random windows of a text, each place equally likely.
 
   Args:
-    bytes_N: the text, uint8; kept whole on the device.
+    bytes_N: the text, bytes or other integers; kept whole on the device.
     batch_size: B, at least 1.
     context: T, tokens that a model reads, at least 1.
 
@@ -100,7 +100,7 @@ def source(bytes_N: np.ndarray, batch_size: int, context: int) -> Source:
 
 def _check_text(bytes_N: np.ndarray) -> None:
   chex.assert_rank(bytes_N, 1)
-  chex.assert_type(bytes_N, np.uint8)
+  chex.assert_type(bytes_N, int)
 
 
 def _check_window(bytes_N: np.ndarray, length: int) -> None:

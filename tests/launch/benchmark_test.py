@@ -10,6 +10,7 @@ import numpy as np
 
 from launch import benchmark, conformance, timing, tuning
 from launch.benchmarks import (
+  adapters,
   forgetting_attention,
   generation,
   simplicial_attention,
@@ -113,6 +114,20 @@ class GenerationTest(parameterized.TestCase):
     self.assertEqual([row["ratio"] for row in rows], [8, 1])
     np.testing.assert_array_equal(*(out.tokens_BT for out in outs))
     np.testing.assert_allclose(*(out.log_probs_BT for out in outs), atol=1e-5)
+
+
+class AdaptersTest(parameterized.TestCase):
+  def test_equal_parameters_are_timed_beside_the_formed_product(self):
+    config = transformer.Config(width=8, num_layers=1, num_heads=2)
+    with mock.patch.multiple(adapters, BATCH=1, CONTEXT=4, CONFIG=config):
+      rows = {row["name"]: row for row in adapters.run()}
+    lora, singlora = rows["adapters/lora"], rows["adapters/singlora"]
+    self.assertEqual(lora["parameters"], singlora["parameters"])
+    self.assertEqual(lora["over LoRA"], 1.0)
+    self.assertIn("adapters/singlora, formed", rows)
+    for row in rows.values():
+      self.assertGreater(row["seconds"], 0)
+      self.assertGreater(row["temporary MiB"], 0)
 
 
 class ForgettingAttentionTest(parameterized.TestCase):

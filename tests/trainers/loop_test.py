@@ -9,6 +9,7 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -64,6 +65,10 @@ class LoopTest(chex.TestCase):
     expected_NT = np.stack([run(key) for key in keys])
     np.testing.assert_allclose(losses_NT, expected_NT, rtol=1e-5)
     self.assertGreater(np.ptp(losses_NT[:, 0]), 0)
+
+  def test_what_a_sweep_shares_is_whole_for_every_setting(self):
+    sums = scan.sweep(lambda x, y: x + y.sum(), jnp.arange(3.0), jnp.ones(5))
+    np.testing.assert_array_equal(sums, [5, 6, 7])
 
   def test_scan_refuses_a_period_that_does_not_divide(self):
     with self.assertRaisesRegex(ValueError, "eval_every=4 does not divide"):

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from simplex.adapters import paths
+from tests.adapters import toy as adapters
 from trainers import optimizers
 
 PARAMS = {
@@ -44,6 +46,16 @@ class OptimizersTest(parameterized.TestCase):
     for matrix in (*plain["embed"], "kernel"):
       pick = lambda tree, matrix=matrix: (tree["embed"] | tree["dense"])[matrix]
       self.assertTrue((pick(decayed) < pick(plain)).all())
+
+  @parameterized.parameters(*adapters.ADAPTERS)
+  def test_the_factors_of_adapters_decay_and_magnitudes_do_not(self, name):
+    base = adapters.params()
+    tree = adapters.trained(name, base)
+    plain = first_update(optimizers.Config(), tree)
+    decayed = first_update(optimizers.Config(weight_decay=1), tree)
+    for path, update in paths.flatten(decayed).items():
+      moved = np.any(update != paths.flatten(plain)[path])
+      self.assertEqual(moved, not path.startswith("magnitude"), path)
 
   def test_clipping_bounds_the_gradient(self):
     config = optimizers.Config(name="sgd", b1=0.0, learning_rate=1.0)
