@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from simplex.data import grid_symmetries, grids
 from simplex.types import Array, Key
@@ -82,7 +83,7 @@ def mask(side: int, size: Array) -> Array:
 
 
 def draw_map(
-  key: Key, data: Padded, n: Array, turns: Sequence[int], *, recolour, shift
+  key: Key, data: Padded, n: Array, turns: ArrayLike, *, recolour, shift
 ) -> grid_symmetries.Map:
   """A random map for pair n.
 
@@ -90,15 +91,15 @@ def draw_map(
     key: decides.
     data: of the task.
     n: index of a pair.
-    turns: the dihedral maps to draw from.
+    turns: the dihedral maps to draw from, also traced.
     recolour: bool, traced or not; whether free colours are exchanged.
     shift: bool, likewise; whether content is moved where it has room.
   """
   turn_key, colour_key, shift_key = jax.random.split(key, 3)
-  up, down, left, right = data.room_N4[n] * shift
+  up, down, left, right = jnp.asarray(data.room_N4)[n] * shift
   low, high = jnp.array([-up, -left]), jnp.array([down, right])
   return grid_symmetries.Map(
-    jax.random.choice(turn_key, jnp.array(turns)),
+    jax.random.choice(turn_key, jnp.asarray(turns)),
     grid_symmetries.permutation(colour_key, data.free_K & recolour),
     jax.random.randint(shift_key, (2,), low, high + 1),
   )
@@ -106,8 +107,10 @@ def draw_map(
 
 def example(data: Padded, n: Array, change: grid_symmetries.Map) -> Example:
   """Pair n after a map, with its mask."""
-  size = data.size_N2[n]
-  on = lambda grid_YX: grid_symmetries.applied(change, grid_YX, size)
+  size = jnp.asarray(data.size_N2)[n]
+  on = lambda grids_NYX: grid_symmetries.applied(
+    change, jnp.asarray(grids_NYX)[n], size
+  )
   side = data.input_NYX.shape[-1]
   inside_YX = grid_symmetries.dihedral(change.turn, mask(side, size))
-  return Example(on(data.input_NYX[n]), on(data.output_NYX[n]), inside_YX)
+  return Example(on(data.input_NYX), on(data.output_NYX), inside_YX)
