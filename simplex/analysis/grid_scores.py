@@ -59,3 +59,12 @@ def log_error(probabilities_YXK: np.ndarray, output_YX: np.ndarray) -> float:
 def is_lenient(errors: Sequence[float]) -> bool:
   """ARC-NCA's criterion: the least log error of a whole training history."""
   return min(errors) <= LENIENT
+
+
+def distinct(candidates: Sequence[Sequence[np.ndarray]], count: int = 2):
+  """The first `count` answers that differ from those before, or fewer."""
+  chosen = []
+  for answer in candidates:
+    if len(chosen) < count and not any(is_exact(answer, x) for x in chosen):
+      chosen.append(answer)
+  return chosen

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from simplex.data import grid_symmetries, grids
 from simplex.types import Array, Key
 
-SIDES = (5, 10, 16, 22, 30)
+SIDES = (6, 10, 13, 16, 19, 22, 26, 30)
 
 
 class Padded(NamedTuple):

@@ -23,7 +23,7 @@ def data(side=5, count=3):
 class GridBatchesTest(chex.TestCase):
   def test_the_least_side_that_fits_is_chosen(self):
     self.assertEqual(grid_batches.padded_side(10), 10)
-    self.assertEqual(grid_batches.padded_side(11), 16)
+    self.assertEqual(grid_batches.padded_side(11), 13)
     with self.assertRaisesRegex(ValueError, "side=31 is above the largest"):
       grid_batches.padded_side(31)
 
