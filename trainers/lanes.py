@@ -92,12 +92,16 @@ def start(trainer: Trainer, keys: Key, data: Any) -> Lanes:
   )
 
 
-def run(trainer: Trainer, lanes: Lanes) -> Iterator[tuple[Lanes, Lanes]]:
+def run(
+  trainer: Trainer, lanes: Lanes, *, room: int = 0
+) -> Iterator[tuple[Lanes, Lanes]]:
   """Trains lanes until all have ended; to be stopped at any time.
 
   Args:
     trainer: what they have in common.
     lanes: of `start`, or the second of an earlier yield.
+    room: for how many lanes the program is made, where there are fewer: calls
+      with the same room share it.
 
   Yields:
     After every chunk the lanes that ended in it and those that go on, on the
@@ -106,7 +110,7 @@ def run(trainer: Trainer, lanes: Lanes) -> Iterator[tuple[Lanes, Lanes]]:
   advance = _compile(trainer)
   devices = jax.device_count()
   width = devices * trainer.at_once
-  capacity = -(-len(lanes.index) // width) * width
+  capacity = -(-max(room, len(lanes.index)) // width) * width
   while (count := len(lanes.index)) > 0:
     # Each device gets every d-th lane, and copies of lanes up to its capacity:
     # the program stays the same while lanes end, and does not look at copies.
@@ -124,6 +128,7 @@ def _take(lanes, chosen):
   return jax.tree.map(lambda x: x[chosen], lanes)
 
 
+@functools.lru_cache(maxsize=16)  # lanes may come in groups
 def _compile(trainer):
   """A chunk of updates of the first lanes of each device."""
   at_once = trainer.at_once

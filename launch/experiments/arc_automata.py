@@ -6,7 +6,10 @@ python -m launch.run --experiment=arc_automata
 """
 
 import dataclasses
-import pathlib
+import functools
+import time
+
+import jax
 
 from launch.findings import arc_automata as findings
 from launch.studies import arc_lanes, arc_rows, arc_store, arc_tasks
@@ -57,3 +60,120 @@ class Config:
       )
     if self.minutes is not None and self.minutes <= 0:
       raise ValueError(f"minutes={self.minutes} must be above 0, or none")
+
+
+def tiny() -> Config:
+  """Seconds; shows that everything runs."""
+  return Config(
+    tasks=("25ff71a9", "3618c87e", "a85d4709"),
+    recipe=arc_lanes.Recipe(
+      arms=("dihedral_colours", "plain"),
+      updates=20,
+      trials=2,
+      chunk=10,
+      optimizer=optimizers.Config(learning_rate=5e-3, schedule="linear"),
+    ),
+    model=automaton.Config(steps=4),
+  )
+
+
+def paper() -> Config:
+  """The published protocol over all feasible tasks, for an accelerator.
+
+  800 epochs of one update for each training pair, of 128 rollouts each. Weight
+  decay is not in the paper's text that we have.
+  """
+  return Config(
+    tasks=("feasible",),
+    recipe=arc_lanes.Recipe(
+      arms=("plain",),
+      num_seeds=3,
+      updates=800,
+      per_pair=True,
+      mixed=False,
+      trials=128,
+      cells=128 * 30**2,
+      optimizer=optimizers.Config(
+        learning_rate=2e-3, schedule="linear", weight_decay=1e-2
+      ),
+    ),
+    together=40,
+    at_once=40,
+  )
+
+
+def own() -> Config:
+  """Our recipe over all feasible tasks."""
+  return Config(tasks=("feasible",))
+
+
+PRESETS = (own,)
+
+
+def run(config: Config, workdir: str) -> Report:
+  """Trains the automata of all tasks that are not done, and reports on all."""
+  name = config.tasks[0]
+  chosen = arc_tasks.choose(
+    config.data,
+    config.tasks,
+    seed=config.seed,
+    sample=config.sample,
+    largest=config.largest,
+    held_out=config.held_out,
+  )
+  folder = arc_store.folder(workdir)
+  _train(config, chosen.tasks, folder)
+  done = [t.name for t in chosen.tasks if arc_store.has(folder, t.name)]
+  return findings.report(
+    findings.Found(
+      rows=[arc_store.row(folder, name) for name in done],
+      asked=len(chosen.tasks) + len(chosen.refused),
+      tasks=name if name in arc_tasks.SETS else "names",
+      data=config.data,
+      held_out=config.held_out,
+      arms=config.recipe.arms,
+      parameters=_parameters(config.model),
+      updates=_updates(config),
+      feasible=arc_tasks.count_feasible(config.data),
+      refused=chosen.refused,
+      picture=lambda name: arc_store.picture(folder, name),
+    )
+  )
+
+
+def _train(config: Config, tasks, folder) -> None:
+  """Until all are done, or the minutes are over."""
+  left = [task for task in tasks if not arc_store.has(folder, task.name)]
+  started = time.monotonic()
+  rows = arc_rows.rows(
+    config.model,
+    config.recipe,
+    left,
+    seed=config.seed,
+    together=config.together,
+    at_once=config.at_once,
+  )
+  for i, (row, picture) in enumerate(rows, 1):
+    arc_store.save(folder, row, picture)
+    spent = time.monotonic() - started
+    solved = "solved" if row.attempts[1] else "not solved"
+    progress.show(
+      f"{row.name} {solved}  {i}/{len(left)} tasks  {progress.duration(spent)}"
+    )
+    if config.minutes is not None and spent > 60 * config.minutes:
+      return
+
+
+def _parameters(model: automaton.Config) -> int:
+  init = functools.partial(automaton.init_params, model)
+  shapes = jax.eval_shape(init, jax.random.key(0))
+  return sum(x.size for x in jax.tree.leaves(shapes))
+
+
+def _updates(config: Config) -> str:
+  recipe = config.recipe
+  each = " for each pair" if recipe.per_pair else ""
+  return (
+    f"{recipe.updates:,} updates{each} of at most {recipe.trials} rollouts, "
+    f"{recipe.num_seeds} seeds"
+  )

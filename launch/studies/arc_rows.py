@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from launch.studies import arc_lanes
@@ -152,10 +153,11 @@ def rows(
     ]
     begun = lanes.start(
       trainer,
-      jax.numpy.stack(keys),
+      jnp.stack(keys),
       jax.tree.map(lambda *x: np.stack(x), *data),
     )
-    looks = lanes.run(trainer, begun)
+    room = together * len(recipe.arms) * recipe.num_seeds
+    looks = lanes.run(trainer, begun, room=room)
     trained = _followed(model, recipe, steps, group, looks)
     seen = [
       _row(model, recipe, task, steps, trained[task.name]) for task in group

@@ -86,3 +86,11 @@ def _each(makers, refused: dict[str, str]) -> list[grids.Task]:
     except ValueError as error:
       refused[name] = str(error)
   return made
+
+
+def count_feasible(data: str) -> int | None:
+  """Feasible training tasks of ARC-AGI-1; None of another collection."""
+  if data != "arcagi1":
+    return None
+  raw = arc.load(data, "training").tasks
+  return sum(grids.is_feasible(grids.parse(n, x)) for n, x in raw.items())
