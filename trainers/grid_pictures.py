@@ -22,7 +22,8 @@ _HEX = (
 COLOURS = np.array([list(bytes.fromhex(c)) for c in _HEX], np.uint8)
 _WIDTH, _GAP, _LINE = 680, 14, 16  # of the picture, between grids, of a text
 _LARGEST = 150  # side of a grid
-_INK, _SOFT, _EDGE, _MARK = "#24292f", "#59636e", "#555", "#fff"
+_CROSS = 10  # side of a cross, at most
+_INK, _SOFT, _EDGE = "#24292f", "#59636e", "#555"
 _FONT = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 _HOLD = 2.0  # seconds for which the end of a film stands
 
@@ -54,7 +55,7 @@ def gallery(
 
   Args:
     title: names the figure and its files.
-    rows: heading to panels.
+    rows: heading to panels; a heading may go on after ` · `.
     caption: one or two sentences below the figure.
 
   Raises:
@@ -69,7 +70,9 @@ def gallery(
       parts.append(_panel(panel, i, across, top + _LINE + 8))
     top += tallest + 2 * _LINE + 26
   curves = {
-    heading: _curve(np.concatenate([panel.grid.ravel() for panel in panels]))
+    _name(heading): _curve(
+      np.concatenate([panel.grid.ravel() for panel in panels])
+    )
     for heading, panels in rows.items()
   }
   return _figure(title, caption, parts, top, across, curves)
@@ -106,7 +109,7 @@ def growth(
     for i, panel in zip((0, *range(2, across)), film.panels, strict=False):
       parts.append(_panel(panel, i, across, below))
     top += tallest + 2 * _LINE + 26
-  curves = {heading: _curve(film.frames) for heading, film in films.items()}
+  curves = {_name(h): _curve(film.frames) for h, film in films.items()}
   return _figure(title, caption, parts, top, across, curves)
 
 
@@ -173,10 +176,15 @@ def _panel(panel: Panel, index: int, across: int, top: float) -> str:
   paths.append(_stroke(lines, _EDGE, 0.7 / scale))
   if panel.crossed is not None:
     places = np.argwhere(panel.crossed)
+    arm = min(0.6, _CROSS / scale)
+    start = 0.5 - arm / 2
     arms = "".join(
-      f"M{x + 0.2:.1f} {y + 0.2:.1f}l.6 .6m0-.6l-.6 .6" for y, x in places
+      f"M{x + start:.2f} {y + start:.2f}l{arm:.2f} {arm:.2f}"
+      f"m0-{arm:.2f}l-{arm:.2f} {arm:.2f}"
+      for y, x in places
     )
-    paths += [_stroke(arms, "#000", 0.26), _stroke(arms, _MARK, 0.14)]
+    paths.append(_stroke(arms, "#000", 0.44 * arm))
+    paths.append(_stroke(arms, "#fff", 0.22 * arm))
   return (
     f'<g transform="translate({left:.1f} {top:.1f}) scale({scale:.3f})">'
     f"{''.join(paths)}</g>{_label(panel.label, left + width / 2, top + height)}"
@@ -223,6 +231,11 @@ def _png(pixels_YX3: np.ndarray) -> str:
   Image.fromarray(pixels_YX3).save(buffer, "PNG", optimize=True)
   data = base64.b64encode(buffer.getvalue()).decode()
   return f"data:image/png;base64,{data}"
+
+
+def _name(heading: str) -> str:
+  """What stands before the first dot, for the names of files."""
+  return heading.partition(" · ")[0]
 
 
 def _curve(values: np.ndarray) -> Series:

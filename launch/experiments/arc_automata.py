@@ -68,9 +68,10 @@ def tiny() -> Config:
     tasks=("25ff71a9", "3618c87e", "a85d4709"),
     recipe=arc_lanes.Recipe(
       arms=("dihedral_colours", "plain"),
+      num_seeds=2,
       updates=20,
       trials=2,
-      chunk=10,
+      chunk=20,
       optimizer=optimizers.Config(learning_rate=5e-3, schedule="linear"),
     ),
     model=automaton.Config(steps=4),
@@ -91,6 +92,7 @@ def paper() -> Config:
       updates=800,
       per_pair=True,
       mixed=False,
+      steps_per_side=0.0,
       trials=128,
       cells=128 * 30**2,
       optimizer=optimizers.Config(
@@ -103,8 +105,9 @@ def paper() -> Config:
 
 
 def own() -> Config:
-  """Our recipe over all feasible tasks."""
-  return Config(tasks=("feasible",))
+  """Our recipe over all feasible tasks: hours on two CPU cores."""
+  recipe = dataclasses.replace(arc_lanes.Recipe(), updates=1000)
+  return Config(tasks=("feasible",), recipe=recipe)
 
 
 PRESETS = (own,)

@@ -64,14 +64,14 @@ class Recipe:
     patience: looks in a row at which it fits, and then it ends; 0 is never.
   """
 
-  arms: tuple[str, ...] = ("dihedral_colours", "colours")
-  num_seeds: int = 2
-  updates: int = 1000
+  arms: tuple[str, ...] = ("dihedral_colours", "plain")
+  num_seeds: int = 3
+  updates: int = 600
   per_pair: bool = False
   mixed: bool = True
   trials: int = 4
   cells: int = 1000
-  steps_per_side: float = 0.0
+  steps_per_side: float = 0.8
   optimizer: optimizers.Config = optimizers.Config(
     learning_rate=5e-3, schedule="linear", weight_decay=1e-2
   )

@@ -232,7 +232,7 @@ def _row(model, recipe, task, steps, trained) -> tuple[Row, Picture]:
     ]
     looked.append([view.mean(0) for view in views])
     seen.append(_lane(model, task, steps, lane, [v[0] for v in views]))
-  order, votes = _votes(recipe, seen, looked)
+  order, votes = ranked(recipe, seen, looked)
   attempts = grid_scores.distinct(
     [votes[arm] for arm in order] + [_decided(looks) for looks in looked]
   )
@@ -287,7 +287,7 @@ def _decided(probabilities: Sequence[np.ndarray]) -> list[np.ndarray]:
   return [x_YXK.argmax(-1) for x_YXK in probabilities]
 
 
-def _votes(recipe, seen, looked):
+def ranked(recipe, seen, looked):
   """Arms in the order of belief, and what each answers by its mean.
 
   Of an arm those vote that fit the training pairs, or all where none does. An
@@ -306,7 +306,7 @@ def _votes(recipe, seen, looked):
 def _attempts_of_seed(recipe, seen, looked, seed):
   chosen = [i for i, lane in enumerate(seen) if lane.seed == seed]
   own = [seen[i] for i in chosen]
-  order, votes = _votes(recipe, own, [looked[i] for i in chosen])
+  order, votes = ranked(recipe, own, [looked[i] for i in chosen])
   return grid_scores.distinct([votes[arm] for arm in order])
 
 

@@ -18,13 +18,13 @@ GRID = np.array([[0, 0, 3], [3, 0, 0]])
 
 class GridPicturesTest(absltest.TestCase):
   def test_every_colour_is_one_path_over_its_cells(self):
-    found = grid_pictures.gallery("G", {"a & b": [Panel("input", GRID)]})
+    found = grid_pictures.gallery("G", {"a & b · c": [Panel("input", GRID)]})
     root = ElementTree.fromstring(found.svg)
     paths = {p.get("fill"): p.get("d") for p in root.iter(f"{SVG}path")}
     self.assertEqual(paths["#000000"], "M0 0h2v1h-2zM1 1h2v1h-2z")
     self.assertEqual(paths["#2ECC40"], "M2 0h1v1h-1zM0 1h1v1h-1z")
     texts = [text.text for text in root.iter(f"{SVG}text")]
-    self.assertEqual(texts, ["a & b", "input"])
+    self.assertEqual(texts, ["a & b · c", "input"])
     np.testing.assert_array_equal(found.curves["a & b"].y, GRID.ravel())
 
   def test_wrong_cells_are_crossed(self):
@@ -32,8 +32,12 @@ class GridPicturesTest(absltest.TestCase):
     crossed[1, 2] = True
     plain = grid_pictures.gallery("G", {"a": [Panel("x", GRID)]}).svg
     found = grid_pictures.gallery("G", {"a": [Panel("x", GRID, crossed)]}).svg
-    self.assertNotIn("l.6 .6", plain)
-    self.assertEqual(found.count("M2.2 1.2l.6 .6"), 2)
+    self.assertNotIn("#fff", plain)
+    middles = re.findall(r'd="M([\d.]+) ([\d.]+)l([\d.]+)', found)
+    self.assertLen(middles, 2)  # a white cross on a black one
+    for x, y, arm in middles:
+      self.assertAlmostEqual(float(x) + float(arm) / 2, 2.5, places=2)
+      self.assertAlmostEqual(float(y) + float(arm) / 2, 1.5, places=2)
 
   def test_a_film_has_its_frames_with_the_last_below(self):
     frames = grid_pictures.COLOURS[np.array([GRID, GRID + 1, GRID + 2])]
