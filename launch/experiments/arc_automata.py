@@ -96,7 +96,10 @@ def paper() -> Config:
       trials=128,
       cells=128 * 30**2,
       optimizer=optimizers.Config(
-        learning_rate=2e-3, schedule="linear", weight_decay=1e-2
+        learning_rate=2e-3,
+        schedule="linear",
+        final_rate=0.05,
+        weight_decay=1e-2,
       ),
     ),
     together=40,
