@@ -70,36 +70,7 @@ class Config:
   boundary: Literal["wall", "torus"] = "wall"
 
   def __post_init__(self):
-    sizes = ("num_colors", "perception_width", "width", "kernel", "steps")
-    for name in sizes:
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-    if self.hidden_channels < 0:
-      raise ValueError(
-        f"hidden_channels={self.hidden_channels} must be at least 0"
-      )
-    if self.kernel % 2 == 0 or (self.filters and self.kernel != 3):
-      raise ValueError(
-        f"kernel={self.kernel} must be odd, and 3 with filters={self.filters}"
-      )
-    if not self.dilations or min(self.dilations) < 1:
-      raise ValueError(f"dilations={self.dilations} must be at least 1 each")
-    if not 0 <= self.max_drop < 1:
-      raise ValueError(f"max_drop={self.max_drop} is not in [0, 1)")
-    if unknown := set(self.filters) - set(perception.FILTERS):
-      raise ValueError(
-        f"filters {sorted(unknown)} are not among {list(perception.FILTERS)}"
-      )
-    for name, allowed in CHOICES.items():
-      if getattr(self, name) not in allowed:
-        raise ValueError(
-          f"{name}={getattr(self, name)!r} is not one of {list(allowed)}"
-        )
-    if (channel := self.alive_channel) is not None:
-      if not 0 <= channel < self.channels:
-        raise ValueError(
-          f"alive_channel={channel} is not one of {self.channels} channels"
-        )
+    _check(self)
 
   @property
   def channels(self) -> int:
@@ -113,6 +84,44 @@ class Config:
 
 
 CHOICES = {"hold": ("blend", "skip"), "boundary": ("wall", "torus")}
+
+
+def _check(config: Config) -> None:
+  size = {
+    "num_colors": 1,
+    "hidden_channels": 0,
+    "perception_width": 1,
+    "width": 1,
+    "steps": 1,
+  }
+  for name, least in size.items():
+    if getattr(config, name) < least:
+      raise ValueError(
+        f"{name}={getattr(config, name)} must be at least {least}"
+      )
+  for name, allowed in CHOICES.items():
+    if getattr(config, name) not in allowed:
+      raise ValueError(
+        f"{name}={getattr(config, name)!r} is not one of {list(allowed)}"
+      )
+  if unknown := set(config.filters) - set(perception.FILTERS):
+    raise ValueError(
+      f"filters {sorted(unknown)} are not among {list(perception.FILTERS)}"
+    )
+  allowed = (3,) if config.filters else range(1, config.kernel + 1, 2)
+  if config.kernel not in allowed:
+    raise ValueError(
+      f"kernel={config.kernel} must be odd, and 3 with fixed filters"
+    )
+  if min(config.dilations, default=0) < 1:
+    raise ValueError(f"dilations={config.dilations} must be 1 or more each")
+  if not 0 <= config.max_drop < 1:
+    raise ValueError(f"max_drop={config.max_drop} is not in [0, 1)")
+  if config.alive_channel not in (None, *range(config.channels)):
+    raise ValueError(
+      f"alive_channel={config.alive_channel} is not one of the "
+      f"{config.channels} channels"
+    )
 
 
 class Automaton(nn.Module):
@@ -210,17 +219,11 @@ def rollout(
   layout = perception.Layout(
     tuple(batch), Y, X, config.reach, config.boundary == "torus"
   )
-  mask_1N = layout.flatten(
-    jnp.broadcast_to(mask_YX, state_YXC.shape[:-1])[..., None] * 1.0
+  cells = lambda x_YX: layout.flatten(
+    jnp.broadcast_to(x_YX, (*batch, Y, X))[..., None].astype(jnp.float32)
   )
-  drop = (
-    jnp.broadcast_to(
-      jnp.asarray(drop)[..., None, None, None], mask_YX.shape + (1,)
-    )
-    if key is not None
-    else None
-  )
-  drop_N = None if key is None else layout.flatten(drop)[0]
+  mask_1N = cells(mask_YX)
+  drop_N = cells(jnp.asarray(drop)[..., None, None])[0]
   advance = functools.partial(_step, config, layout)
   advance = jax.checkpoint(
     advance,
