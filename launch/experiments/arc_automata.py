@@ -159,14 +159,14 @@ def _train(config: Config, tasks, folder) -> None:
     together=config.together,
     at_once=config.at_once,
   )
-  for i, (row, picture) in enumerate(rows, 1):
-    arc_store.save(folder, row, picture)
-    spent = time.monotonic() - started
-    solved = "solved" if row.attempts[1] else "not solved"
-    progress.show(
-      f"{row.name} {solved}  {i}/{len(left)} tasks  {progress.duration(spent)}"
-    )
-    if config.minutes is not None and spent > 60 * config.minutes:
+  done = 0
+  for group in rows:
+    for row, picture in group:
+      arc_store.save(folder, row, picture)
+      done += 1
+      solved = "solved" if row.attempts[1] else "not solved"
+      progress.show(f"{row.name} {solved}  {done}/{len(left)} tasks")
+    if config.minutes and time.monotonic() - started > 60 * config.minutes:
       return
 
 

@@ -223,9 +223,7 @@ def answer(
   inside_YX = grid_batches.mask(side, asked.size)
   turn = jax.vmap(grid_symmetries.dihedral, (0, None))
   mask_VYX = turn(turns_V, inside_YX)
-  step = lambda _, state: automaton.rollout(
-    model, params, state, mask_VYX, steps=1
-  )[0]
+  step = lambda _, state: _step(model, params, state, mask_VYX)
   state = automaton.init_state(model, turn(turns_V, asked.grid_YX))
   state = jax.lax.fori_loop(0, asked.steps, step, state)
   back_V = jnp.array(grid_symmetries.UNDO)[turns_V]
@@ -234,12 +232,17 @@ def answer(
   )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
 def watch(
-  model: automaton.Config, params: Params, asked: Question, steps: int
-) -> Array:
+  model: automaton.Config, params: Params, asked: Question
+) -> np.ndarray:
   """Probabilities from the input on, `[steps + 1, Y, X, K]`."""
   mask_YX = grid_batches.mask(asked.grid_YX.shape[-1], asked.size)
-  state = automaton.init_state(model, asked.grid_YX)
-  _, colours = automaton.rollout(model, params, state, mask_YX, steps=steps)
-  return jnp.concatenate([state[None, ..., : model.num_colors], colours])
+  states = [automaton.init_state(model, asked.grid_YX)]
+  for _ in range(asked.steps):
+    states.append(_step(model, params, states[-1], mask_YX))
+  return np.stack(states)[..., : model.num_colors]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _step(model, params, state, mask):
+  return automaton.rollout(model, params, state, mask, steps=1)[0]

@@ -125,8 +125,8 @@ def rows(
   seed: int,
   together: int,
   at_once: int,
-) -> Iterator[tuple[Row, Picture]]:
-  """Trains the automata of tasks, and yields each task when it is known.
+) -> Iterator[list[tuple[Row, Picture]]]:
+  """Trains the automata of tasks, and yields tasks when they are known.
 
   A task's automata depend on its name and the seed, not on other tasks.
 
@@ -163,8 +163,7 @@ def rows(
       _row(model, recipe, task, steps, trained[task.name]) for task in group
     ]
     seconds = (time.monotonic() - started) / len(group)
-    for row, picture in seen:
-      yield row._replace(seconds=seconds), picture
+    yield [(row._replace(seconds=seconds), picture) for row, picture in seen]
 
 
 def _members(recipe, group):
@@ -322,10 +321,10 @@ def _picture(model, task, steps, params, attempts) -> Picture:
   pair = task.test[0]
   asked = _asked(task, pair, steps)
   y, x = pair.input.shape
-  frames = arc_lanes.watch(model, params, asked, asked.steps)
+  frames = arc_lanes.watch(model, params, asked)
   return Picture(
     pair.input,
     pair.output,
     np.stack([attempt[0] for attempt in attempts]),
-    grid_pictures.blended(np.asarray(frames)[:, :y, :x]),
+    grid_pictures.blended(frames[:, :y, :x]),
   )

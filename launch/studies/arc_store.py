@@ -32,7 +32,13 @@ def has(folder: pathlib.Path, name: str) -> bool:
 def row(folder: pathlib.Path, name: str) -> Row:
   """What was seen of a task that is done."""
   found = Row(**files.read_json(folder / f"{name}.json"))
-  return found._replace(lanes=[Lane(**lane) for lane in found.lanes])
+  return found._replace(lanes=[_lane(**lane) for lane in found.lanes])
+
+
+def _lane(stays, **fields) -> Lane:
+  """JSON has null for what is not finite."""
+  finite = {k: np.nan if x is None else x for k, x in fields.items()}
+  return Lane(stays=stays, **finite)
 
 
 def picture(folder: pathlib.Path, name: str) -> Picture:

@@ -78,9 +78,9 @@ class AnswerTest(chex.TestCase):
   def test_a_film_begins_at_the_input_and_ends_at_the_answer(self):
     params = automaton.init_params(MODEL, jax.random.key(1))
     asked = arc_lanes.question(task().test[0].input, task(), 3, 5)
-    film = arc_lanes.watch(MODEL, params, asked, 3)
+    film = arc_lanes.watch(MODEL, params, asked)
     self.assertLen(film, 4)
-    first = np.asarray(film[0]).argmax(-1)[:4, :4]
+    first = film[0].argmax(-1)[:4, :4]
     np.testing.assert_array_equal(first, task().test[0].input)
     last = arc_lanes.answer(MODEL, params, asked, np.array([0]))
     np.testing.assert_allclose(film[-1], last[0], atol=1e-5)

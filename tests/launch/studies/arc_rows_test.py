@@ -76,7 +76,7 @@ class RowsTest(absltest.TestCase):
     )
     tasks = [task("a", 3), task("b", 5, count=3)]
     settings = {"seed": 0, "together": 2, "at_once": 1}
-    found = list(arc_rows.rows(MODEL, recipe, tasks, **settings))
+    (found,) = arc_rows.rows(MODEL, recipe, tasks, **settings)
     folder = arc_store.folder(self.create_tempdir().full_path)
     for row, picture in found:
       self.assertEqual(row.attempts, (True, True))
@@ -91,16 +91,29 @@ class RowsTest(absltest.TestCase):
       arc_store.save(folder, row, picture)
       self.assertTrue(arc_store.has(folder, row.name))
       again = arc_store.row(folder, row.name)
+      self.assertIsInstance(again.lanes[0].stays, bool)
       self.assertEqual(again.lanes, row.lanes)
       self.assertEqual(again.name, row.name)
       kept = arc_store.picture(folder, row.name)
       np.testing.assert_array_equal(kept.frames, picture.frames)
     # A task's automata do not depend on what is trained beside it.
-    alone, _ = next(arc_rows.rows(MODEL, recipe, tasks[1:], **settings))
+    (((alone, _),),) = arc_rows.rows(MODEL, recipe, tasks[1:], **settings)
     beside = found[1][0]
     for one, other in zip(alone.lanes, beside.lanes, strict=True):
       self.assertAlmostEqual(one.loss, other.loss, places=4)
     self.assertLess(len(list(pathlib.Path(folder).iterdir())), 5)
+
+  def test_what_is_not_finite_comes_back_as_nan(self):
+    folder = arc_store.folder(self.create_tempdir().full_path)
+    lost = lane("plain", 0, False)._replace(error=np.nan, least_error=np.inf)
+    row = arc_rows.Row(
+      "a", 3, 1.0, 2, 0.5, 1.0, [lost], [(0, 0)], {}, (False, False), "plain"
+    )
+    none = np.zeros((1, 1))
+    arc_store.save(folder, row, arc_rows.Picture(none, none, none, none))
+    (found,) = arc_store.row(folder, "a").lanes
+    self.assertIsNone(found.stays)
+    self.assertTrue(np.isnan([found.error, found.least_error]).all())
 
 
 if __name__ == "__main__":
