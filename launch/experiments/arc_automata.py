@@ -138,7 +138,7 @@ def run(config: Config, workdir: str) -> Report:
       data=config.data,
       held_out=config.held_out,
       arms=config.recipe.arms,
-      parameters=_parameters(config.model),
+      parameters=parameters(config.model),
       updates=_updates(config),
       feasible=arc_tasks.count_feasible(config.data),
       refused=chosen.refused,
@@ -170,7 +170,7 @@ def _train(config: Config, tasks, folder) -> None:
       return
 
 
-def _parameters(model: automaton.Config) -> int:
+def parameters(model: automaton.Config) -> int:
   init = functools.partial(automaton.init_params, model)
   shapes = jax.eval_shape(init, jax.random.key(0))
   return sum(x.size for x in jax.tree.leaves(shapes))

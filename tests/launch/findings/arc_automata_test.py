@@ -5,7 +5,10 @@ import pathlib
 from absl.testing import absltest, parameterized
 import numpy as np
 
-from launch.findings import arc_automata as findings
+from launch.findings import (
+  arc_automata as findings,
+  arc_automata_tables as tables,
+)
 from launch.studies.arc_rows import Lane, Picture, Row
 from trainers import reports
 
@@ -130,7 +133,7 @@ class ClaimsTest(parameterized.TestCase):
 
 class ReportTest(absltest.TestCase):
   def test_tasks_end_in_one_of_four_ways(self):
-    kinds = [findings.why(row) for row in ROWS]
+    kinds = [tables.why(row) for row in ROWS]
     expected = ["solved"] * 3 + ["seeds", "overfits", "overfits", "underfits"]
     self.assertEqual(kinds, expected)
     counts = [
@@ -140,7 +143,7 @@ class ReportTest(absltest.TestCase):
 
   def test_every_task_is_in_one_bin_of_each_kind(self):
     rows = table(findings.report(found()), "Where it fails").rows
-    for kind in findings.KINDS:
+    for kind in tables.KINDS:
       self.assertEqual(sum(r[2] for r in rows if r[0] == kind), len(ROWS))
 
   def test_what_is_left_and_what_is_refused_is_said(self):
