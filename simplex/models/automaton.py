@@ -15,6 +15,7 @@ update, cells that are alive, linear channels, a torus.
 
 import dataclasses
 import functools
+import math
 from typing import Any, Literal
 
 from flax import linen as nn
@@ -27,6 +28,7 @@ from simplex.types import Array, Key, Params
 
 ALIVE = 0.1  # a cell lives where one near it has more of the alive channel
 EPSILON = 1e-6
+BLOCK = {True: 2000, False: 2**30}  # cells that are computed together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,14 +143,13 @@ class Automaton(nn.Module):
 def init_params(config: Config, key: Key) -> Params:
   """A random rule: kernels uniform within `1 / sqrt(fan-in)`, biases 0."""
   keys = jax.random.split(key, 3)
-  neighbours = config.kernel**2 * len(config.dilations)
+  square = len(config.dilations), config.kernel, config.kernel
   seen = config.perception_width
   params = {}
   if config.filters:
     seen = len(config.filters) * len(config.dilations) * config.channels
   else:
-    shape = neighbours, config.channels, seen
-    params["perception"] = _layer(keys[0], shape)
+    params["perception"] = _layer(keys[0], (*square, config.channels, seen))
   params["hidden"] = _layer(keys[1], (seen + config.num_colors, config.width))
   params["out"] = _layer(keys[2], (config.width, config.channels))
   if config.residual:
@@ -159,8 +160,7 @@ def init_params(config: Config, key: Key) -> Params:
 
 
 def _layer(key, shape):
-  fan_in = shape[0] * (shape[1] if len(shape) == 3 else 1)
-  limit = fan_in**-0.5
+  limit = math.prod(shape[:-1]) ** -0.5
   kernel = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
   return {"kernel": kernel, "bias": jnp.zeros(shape[-1])}
 
@@ -209,24 +209,53 @@ def rollout(
     mask_YX: 1 on real cells; all else stays 0, as beyond a wall.
     key: of the cells that hold back; None makes all fire.
     steps: None takes those of `config`.
-    drop: probability to hold back, for each grid of the batch or for all.
+    drop: probability to hold back, one for all or one for each grid.
 
   Returns:
     The last state, `[..., Y, X, C]`, and the visible channels after each step,
     `[T, ..., Y, X, K]`: probabilities, where there is a temperature.
   """
-  *batch, Y, X, _ = state_YXC.shape
-  layout = perception.Layout(
-    tuple(batch), Y, X, config.reach, config.boundary == "torus"
+  *batch, Y, X, C = state_YXC.shape
+  count = math.prod(batch)
+  size = _block(count, Y * X)
+  steps = config.steps if steps is None else steps
+  blocks = lambda x, *shape: jnp.broadcast_to(x, (*batch, *shape)).reshape(
+    -1, size, *shape
   )
-  cells = lambda x_YX: layout.flatten(
-    jnp.broadcast_to(x_YX, (*batch, Y, X))[..., None].astype(jnp.float32)
+  last, colours_bTBYXK = jax.lax.map(
+    lambda block: _rollout(config, params, steps, *block),
+    (
+      blocks(state_YXC, Y, X, C),
+      blocks(mask_YX, Y, X),
+      blocks(jnp.asarray(drop)[..., None, None], Y, X),
+      None if key is None else jax.random.split(key, count // size),
+    ),
   )
-  mask_1N = cells(mask_YX)
-  drop_N = cells(jnp.asarray(drop)[..., None, None])[0]
-  advance = functools.partial(_step, config, layout)
+  colours = jnp.moveaxis(colours_bTBYXK, 0, 1)
+  return last.reshape(state_YXC.shape), colours.reshape(
+    steps, *batch, Y, X, config.num_colors
+  )
+
+
+def _block(count: int, cells: int) -> int:
+  """How many grids go through a rollout together: a divisor of `count`.
+
+  On a CPU, as many as keep its caches warm.
+  """
+  most = BLOCK[jax.default_backend() == "cpu"] // cells
+  return max(
+    n for n in range(1, count + 1) if count % n == 0 and n <= max(most, 1)
+  )
+
+
+def _rollout(config, params, steps, state_BYXC, mask_BYX, drop_BYX, key):
+  B, Y, X, _ = state_BYXC.shape
+  torus = config.boundary == "torus"
+  layout = perception.Layout((B,), Y, X, config.reach, torus)
+  mask_1N = layout.flatten(mask_BYX[..., None].astype(jnp.float32))
+  drop_N = layout.flatten(drop_BYX[..., None])[0]
   advance = jax.checkpoint(
-    advance,
+    functools.partial(_step, config, layout),
     policy=jax.checkpoint_policies.save_only_these_names("seen", "hidden"),
   )
 
@@ -236,17 +265,14 @@ def rollout(
     return state_CN, state_CN[: config.num_colors]
 
   state_CN, colours_TKN = jax.lax.scan(
-    step,
-    layout.flatten(state_YXC) * mask_1N,
-    jnp.arange(config.steps if steps is None else steps),
+    step, layout.flatten(state_BYXC) * mask_1N, jnp.arange(steps)
   )
   return layout.unflatten(state_CN), layout.unflatten(colours_TKN)
 
 
 def _step(config, layout, params, state_CN, mask_1N, drop_N, key):
-  near = layout.offsets(config.kernel, config.dilations)
   open_CN, state_CN = state_CN, layout.close(state_CN)
-  next_CN = _rule(config, params, state_CN, near)
+  next_CN = _rule(config, layout, params, state_CN)
   if config.residual:
     next_CN = open_CN + next_CN
   if key is not None:
@@ -257,22 +283,16 @@ def _step(config, layout, params, state_CN, mask_1N, drop_N, key):
     next_CN = next_CN + (open_CN - next_CN) * keep_N
   next_CN = next_CN * mask_1N
   if config.alive_channel is not None:
-    three = layout.offsets(3, (1,))
     alive = [
-      perception.largest_near(x_CN[config.alive_channel], three) > ALIVE
+      perception.largest(x_CN[config.alive_channel], layout.near(3)) > ALIVE
       for x_CN in (state_CN, layout.close(next_CN))
     ]
     next_CN = next_CN * (alive[0] & alive[1])
   return next_CN
 
 
-def _rule(config, params, state_CN, near):
-  if config.filters:
-    seen_PN = perception.filtered(state_CN, config.filters, near)
-  else:
-    layer = params["perception"]
-    seen_PN = perception.convolve(layer["kernel"], state_CN, near)
-    seen_PN = seen_PN + layer["bias"][:, None]
+def _rule(config, layout, params, state_CN):
+  seen_PN = _see(config, layout, params, state_CN)
   seen_PN = checkpoint_name(seen_PN, "seen")
   norms = params.get("norms", (None, None))
   seen_PN = jax.nn.relu(_normalize(norms[0], seen_PN))
@@ -288,8 +308,22 @@ def _rule(config, params, state_CN, near):
   return jnp.concatenate([colours_KN, hidden_CN])
 
 
-def _dense(layer: Any, x_IN):
-  return layer["kernel"].T @ x_IN + layer["bias"][:, None]
+def _see(config, layout, params, state_CN):
+  near = [layout.near(config.kernel, dilation) for dilation in config.dilations]
+  if config.filters:
+    return jnp.concatenate(
+      [perception.filtered(state_CN, config.filters, n) for n in near]
+    )
+  layer = params["perception"]
+  seen_PN = sum(
+    perception.convolve(kernel_yxCP, state_CN, n)
+    for kernel_yxCP, n in zip(layer["kernel"], near, strict=True)
+  )
+  return seen_PN + layer["bias"][:, None]
+
+
+def _dense(layer: Any, x_CN):
+  return layer["kernel"].T @ x_CN + layer["bias"][:, None]
 
 
 def _normalize(norm: Any, x_CN):

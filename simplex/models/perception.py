@@ -8,7 +8,6 @@ views of one buffer.
 
 from collections.abc import Sequence
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -28,6 +27,9 @@ FILTERS = {
     (0.0625, 0.125, 0.0625),
   ),
 }
+
+# Offsets of rows and of columns in a flat array, whose sums are neighbours.
+Neighbours = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class Layout(NamedTuple):
@@ -83,13 +85,11 @@ class Layout(NamedTuple):
     x_CYX = jax.vmap(wrap)(jnp.moveaxis(x_YXC, -1, 0))
     return x_CYX.reshape(x_CN.shape)
 
-  def offsets(self, size: int, dilations: Sequence[int]) -> tuple[int, ...]:
-    """How far the neighbours are in the flat array, row by row."""
+  def near(self, size: int, dilation: int = 1) -> Neighbours:
+    """A square of so many rows and columns around a cell."""
+    steps = [dilation * i for i in range(-(size // 2), size // 2 + 1)]
     stride = self.shape[-1]
-    near = range(-(size // 2), size // 2 + 1)
-    return tuple(
-      d * (y * stride + x) for d in dilations for y in near for x in near
-    )
+    return tuple(stride * step for step in steps), tuple(steps)
 
 
 def shifted(x_CN: Array, offsets: Sequence[int]) -> list[Array]:
@@ -101,76 +101,83 @@ def shifted(x_CN: Array, offsets: Sequence[int]) -> list[Array]:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolve(kernel_KIO: Array, x_IN: Array, offsets: tuple[int, ...]) -> Array:
-  """A learned convolution, `out[o, n] = sum_ki kernel[k, i, o] x[i, n + k]`.
+def convolve(kernel_yxCP: Array, x_CN: Array, near: Neighbours) -> Array:
+  """A learned convolution, `out[n] = sum_yx kernel[y, x].T in[n + y + x]`.
 
-  A sum of matrix products, forward and backward. XLA's own gradient of a
-  convolution with respect to its kernel is ten times slower on a CPU, and under
-  `vmap` over kernels it is a grouped convolution; this is a batched product.
+  One matrix product, forward and in each gradient: rows above and below are
+  stacked as inputs, columns to the left and right as outputs. XLA's gradient of
+  a convolution with respect to its kernel is ten times slower on a CPU, and
+  under `vmap` over kernels it is a grouped convolution; this is a batched
+  product. Nine products, one of nine inputs and one of nine outputs were
+  measured to be slower.
 
   Args:
-    kernel_KIO: for each neighbour, a matrix from input to output channels.
-    x_IN: flat grids.
-    offsets: of the K neighbours; symmetric about 0.
+    kernel_yxCP: for each neighbour, a matrix from input to output channels.
+    x_CN: flat grids.
+    near: offsets of the neighbours, symmetric about 0.
 
   Returns:
-    Flat grids `[O, N]`, without meaning in the gutters.
+    Flat grids `[P, N]`, without meaning in the gutters.
   """
+  rows, columns = near
+  N, P = x_CN.shape[-1], kernel_yxCP.shape[-1]
+  reach = max(columns)
+  wide_CM = jnp.pad(x_CN, ((0, 0), (reach, reach)))
+  products_xPM = (
+    kernel_yxCP.transpose(1, 3, 0, 2).reshape(len(columns) * P, -1)
+    @ jnp.concatenate(shifted(wide_CM, rows))
+  ).reshape(len(columns), P, -1)
   return sum(
-    kernel_IO.T @ x_shifted_IN
-    for kernel_IO, x_shifted_IN in zip(
-      kernel_KIO, shifted(x_IN, offsets), strict=True
-    )
+    product_PM[:, reach + column : reach + column + N]
+    for column, product_PM in zip(columns, products_xPM, strict=True)
   )
 
 
-def _forward(kernel_KIO, x_IN, offsets):
-  return convolve(kernel_KIO, x_IN, offsets), (kernel_KIO, x_IN)
+def _forward(kernel_yxCP, x_CN, near):
+  return convolve(kernel_yxCP, x_CN, near), (kernel_yxCP, x_CN)
 
 
-def _backward(offsets, residuals, d_out_ON):
-  kernel_KIO, x_IN = residuals
-  d_kernel_KIO = jnp.stack(
-    [
-      jnp.einsum("IN,ON->IO", x_shifted_IN, d_out_ON)
-      for x_shifted_IN in shifted(x_IN, offsets)
-    ]
+def _backward(near, residuals, d_out_PN):
+  kernel_yxCP, x_CN = residuals
+  rows, columns = near
+  reach = max(columns)
+  wide = lambda x: jnp.pad(x, ((0, 0), (reach, reach)))
+  left = [-column for column in columns]
+  d_kernel = jnp.einsum(
+    "aM,bM->ab",
+    jnp.concatenate(shifted(wide(d_out_PN), left)),
+    jnp.concatenate(shifted(wide(x_CN), rows)),
   )
-  back = tuple(-offset for offset in offsets)
-  d_x_IN = convolve(kernel_KIO.transpose(0, 2, 1), d_out_ON, back)
-  return d_kernel_KIO, d_x_IN
+  y, x, C, P = kernel_yxCP.shape
+  d_kernel_yxCP = d_kernel.reshape(x, P, y, C).transpose(2, 0, 3, 1)
+  turned_yxPC = kernel_yxCP[::-1, ::-1].swapaxes(2, 3)
+  return d_kernel_yxCP, convolve(turned_yxPC, d_out_PN, near)
 
 
 convolve.defvjp(_forward, _backward)
 
 
-def filtered(
-  x_CN: Array, names: Sequence[str], offsets: tuple[int, ...]
-) -> Array:
+def filtered(x_CN: Array, names: Sequence[str], near: Neighbours) -> Array:
   """Fixed 3 x 3 filters on every channel, `[F C, N]` filter by filter.
 
   Args:
     x_CN: flat grids.
     names: keys of `FILTERS`.
-    offsets: of the nine neighbours; a multiple of nine for several dilations.
+    near: offsets of the nine neighbours.
   """
+  x_KCN = shifted(x_CN, _pairs(near))
   outs = []
-  for start in range(0, len(offsets), 9):
-    x_KCN = shifted(x_CN, offsets[start : start + 9])
-    for name in names:
-      weights = sum(FILTERS[name], ())
-      pairs = zip(weights, x_KCN, strict=True)
-      outs.append(sum(w * x for w, x in pairs if w))
+  for name in names:
+    weights = zip(sum(FILTERS[name], ()), x_KCN, strict=True)
+    outs.append(sum(weight * x_CN for weight, x_CN in weights if weight))
   return jnp.concatenate(outs)
 
 
-def largest_near(x_N: Array, offsets: tuple[int, ...]) -> Array:
+def largest(x_N: Array, near: Neighbours) -> Array:
   """The largest value among a cell and its neighbours, `[N]`."""
-  return functools.reduce(
-    jnp.maximum, [x[0] for x in shifted(x_N[None], offsets)]
-  )
+  x_K1N = shifted(x_N[None], _pairs(near))
+  return functools.reduce(jnp.maximum, x_K1N)[0]
 
 
-def size(layout: Layout) -> int:
-  """N."""
-  return math.prod(layout.shape)
+def _pairs(near):
+  return [row + column for row in near[0] for column in near[1]]
