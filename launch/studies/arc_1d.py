@@ -79,7 +79,7 @@ class Config:
 
 
 def paper() -> Config:
-  """The notebook's sizes in CAX: 64 channels, 256 wide, 100,000 updates."""
+  """About the sizes of the notebook in CAX; it embeds the demonstrations."""
   return Config(
     memory=64,
     perception_width=128,
@@ -121,7 +121,7 @@ def _parse(path):
     if not (np.isin(row, range(COLOURS)).all() and row.size):
       raise ValueError(f"{path} has the row {row}; colours are 0 to 9")
   if any(x.shape != y.shape for x, y in rows):
-    raise ValueError(f"{path} has an output as long as no input of its")
+    raise ValueError(f"{path} has an input and an output of different lengths")
   return rows
 
 
@@ -160,7 +160,7 @@ def _denoise(rng, length):
   row, start, size = _block(rng, length)
   noisy = row.copy()
   free = [i for i in range(length) if not start - 1 <= i <= start + size]
-  noisy[rng.choice(free, 2)] = row[start]
+  noisy[rng.choice(free, 2, replace=False)] = row[start]
   return noisy, row
 
 
@@ -223,6 +223,7 @@ def answers(config: Config, params, inputs, outputs, key=None) -> Array:
 
 def problem(config: Config, rows: Rows) -> Problem:
   """Random tasks, mirrored, with colours and demonstrations exchanged."""
+  pairs_N24X = jnp.stack([rows.inputs, rows.outputs], axis=1)
 
   def sample(key):
     task_key, order_key, flip_key, color_key = jax.random.split(key, 4)
@@ -231,8 +232,7 @@ def problem(config: Config, rows: Rows) -> Problem:
     order = jnp.append(order, DEMONSTRATIONS)
     colors = jax.random.permutation(color_key, jnp.arange(1, COLOURS))
     colors = jnp.concatenate([jnp.array([0]), colors, jnp.array([-1])])
-    pair = jnp.stack([jnp.asarray(rows.inputs)[task], rows.outputs[task]])
-    pair = colors[pair[:, order]]
+    pair = colors[pairs_N24X[task][:, order]]
     flipped = jax.random.bernoulli(flip_key)
     # A padded row may begin later: cells do not know where they are.
     pair = jnp.where(flipped, pair[..., ::-1], pair)
