@@ -53,11 +53,11 @@ class Config:
   """Sizes: of the automaton beyond its context, and of its training."""
 
   memory: int = 20  # hidden channels that begin at 0
-  perception_width: int = 64
-  width: int = 64
-  steps: int = 24
-  num_steps: int = 1000
-  batch_size: int = 8
+  perception_width: int = 48
+  width: int = 96
+  steps: int = 12
+  num_steps: int = 2000
+  batch_size: int = 16
   seed: int = 0
   optimizer: optimizers.Config = optimizers.Config(
     learning_rate=2e-3, schedule="linear"
@@ -73,8 +73,6 @@ class Config:
       steps=self.steps,
       temperature=None,
       residual=True,
-      max_drop=0.5,
-      hold="skip",
     )
 
 
@@ -207,7 +205,7 @@ def begin(model: automaton.Config, inputs: Array, outputs: Array) -> Array:
   return state[:, None]
 
 
-def answers(config: Config, params, inputs, outputs, key=None) -> Array:
+def answers(config: Config, params, inputs, outputs) -> Array:
   """Logits of the colours after the last step, `[B, 1, X, K]`."""
   model = config.model
   state, _ = automaton.rollout(
@@ -215,8 +213,6 @@ def answers(config: Config, params, inputs, outputs, key=None) -> Array:
     params,
     begin(model, inputs, outputs),
     (inputs[:, -1] >= 0)[:, None],
-    key,
-    drop=model.max_drop,
   )
   return state[..., :COLOURS]
 
@@ -239,9 +235,9 @@ def problem(config: Config, rows: Rows) -> Problem:
     return {"inputs": pair[0], "outputs": pair[1]}
 
   def loss(params, batch, *, key, step):
-    del step
+    del key, step
     inputs, outputs = batch["inputs"], batch["outputs"]
-    logits = answers(config, params, inputs, outputs, key)
+    logits = answers(config, params, inputs, outputs)
     right = outputs[:, -1][:, None]
     return grids.every_step(jax.nn.softmax(logits)[None], right, right >= 0)
 
