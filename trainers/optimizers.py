@@ -40,6 +40,7 @@ class Config:
   name: Literal["adamw", "lion", "muon", "row_adam", "sgd"] = "adamw"
   learning_rate: float = 1e-3  # peak
   schedule: Literal["constant", "cosine", "linear"] = "cosine"
+  final_rate: float = 0.0  # to which it decays, as a share of the peak
   warmup_steps: int = 0
   weight_decay: float = 0.0  # of matrices; not of biases, gains and gates
   clip_norm: float = 1.0  # global norm of the gradient; 0 is off
@@ -53,7 +54,7 @@ def make(config: Config, num_steps: int) -> optax.GradientTransformation:
 
   Args:
     config: what to chain.
-    num_steps: length of the run; decay reaches 0 at its end.
+    num_steps: length of the run, at whose end the decay does.
   """
   parts = [OPTIMIZERS[config.name](schedule(config, num_steps), config)]
   if config.clip_norm:
@@ -66,11 +67,11 @@ def make(config: Config, num_steps: int) -> optax.GradientTransformation:
 def schedule(config: Config, num_steps: int) -> optax.Schedule:
   """Linear warm-up to the peak, then the decay that `config` names."""
   decay_steps = max(num_steps - config.warmup_steps, 1)
-  peak = config.learning_rate
+  peak, last = config.learning_rate, config.final_rate
   decay = {
     "constant": optax.constant_schedule(peak),
-    "cosine": optax.cosine_decay_schedule(peak, decay_steps),
-    "linear": optax.linear_schedule(peak, 0.0, decay_steps),
+    "cosine": optax.cosine_decay_schedule(peak, decay_steps, last),
+    "linear": optax.linear_schedule(peak, last * peak, decay_steps),
   }[config.schedule]
   if not config.warmup_steps:
     return decay

@@ -73,6 +73,13 @@ class OptimizersTest(parameterized.TestCase):
     last = 1e-3 if name == "constant" else 0.0
     np.testing.assert_allclose(rate(10), last, atol=1e-9)
 
+  @parameterized.parameters("cosine", "linear")
+  def test_a_decay_may_end_above_zero(self, name):
+    config = optimizers.Config(schedule=name, final_rate=0.05)
+    rate = optimizers.schedule(config, 10)
+    np.testing.assert_allclose(rate(0), 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(rate(10), 5e-5, rtol=1e-5)
+
 
 if __name__ == "__main__":
   absltest.main()
