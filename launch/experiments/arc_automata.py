@@ -123,6 +123,7 @@ def paper() -> Config:
       steps_per_side=0.0,
       trials=128,
       cells=128 * 30**2,
+      patience=0,
       optimizer=optimizers.Config(
         learning_rate=2e-3,
         schedule="linear",

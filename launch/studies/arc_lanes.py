@@ -76,7 +76,7 @@ class Recipe:
     learning_rate=5e-3, schedule="linear", weight_decay=1e-2
   )
   chunk: int = 100
-  patience: int = 0
+  patience: int = 4
 
   def __post_init__(self):
     if unknown := set(self.arms) - set(ARMS):
