@@ -209,6 +209,7 @@ def _updates(config: Config) -> str:
   recipe = config.recipe
   each = " for each pair" if recipe.per_pair else ""
   return (
-    f"{recipe.updates:,} updates{each} of at most {recipe.trials} rollouts, "
-    f"{recipe.num_seeds} seeds"
+    f"{recipe.num_seeds} automata of each of {len(recipe.arms)} arms "
+    f"({', '.join(recipe.arms)}), of at most {recipe.updates:,} updates{each} "
+    f"and {recipe.trials} rollouts in each"
   )

@@ -104,13 +104,14 @@ def _gallery(found, title, rows, caption) -> Figure:
   panels = {}
   for row in rows:
     picture = found.picture(row.name)
-    names = ("attempt 1", "attempt 2")
+    attempts = [
+      Panel(f"attempt {i}", attempt, attempt != picture.wanted)
+      for i, attempt in enumerate(picture.attempts, 1)
+    ]
     panels[_heading(row)] = [
       Panel("input", picture.input),
-      *(
-        Panel(name, attempt, attempt != picture.wanted)
-        for name, attempt in zip(names, picture.attempts, strict=False)
-      ),
+      *attempts,
+      *[None] * (2 - len(attempts)),
       Panel("wanted", picture.wanted),
     ]
   return grid_pictures.gallery(title, panels, caption=caption)

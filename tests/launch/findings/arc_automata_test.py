@@ -89,6 +89,8 @@ class ClaimsTest(parameterized.TestCase):
     more = claim(report, "Symmetries help")
     self.assertAlmostEqual(more.ours, np.mean([4 - 2, 3 - 1, 3 - 1]))
     self.assertTrue(more.holds)
+    both = claim(report, "A second arm helps")
+    self.assertAlmostEqual(both.ours, np.mean([4 - 2, 3 - 1, 3 - 1]))
 
   @parameterized.parameters(
     ("sample", 172, None), ("feasible", 172, True), ("feasible", 5, None)
