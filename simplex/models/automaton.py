@@ -256,7 +256,7 @@ def _rollout(config, params, steps, state_BYXC, mask_BYX, drop_BYX, key):
   drop_N = layout.flatten(drop_BYX[..., None])[0]
   advance = jax.checkpoint(
     functools.partial(_step, config, layout),
-    policy=jax.checkpoint_policies.save_only_these_names("seen", "hidden"),
+    policy=jax.checkpoint_policies.save_only_these_names("seen"),
   )
 
   def step(state_CN, t):
@@ -298,7 +298,6 @@ def _rule(config, layout, params, state_CN):
   seen_PN = jax.nn.relu(_normalize(norms[0], seen_PN))
   colours_KN = state_CN[: config.num_colors]
   h_FN = _dense(params["hidden"], jnp.concatenate([seen_PN, colours_KN]))
-  h_FN = checkpoint_name(h_FN, "hidden")
   h_FN = jax.nn.relu(_normalize(norms[1], h_FN))
   out_CN = _dense(params["out"], h_FN)
   if config.temperature is None:
