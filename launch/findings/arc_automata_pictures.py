@@ -105,7 +105,7 @@ def _gallery(found, title, rows, caption) -> Figure:
   for row in rows:
     picture = found.picture(row.name)
     attempts = [
-      Panel(f"attempt {i}", attempt, attempt != picture.wanted)
+      Panel(f"attempt {i}", attempt, _wrong(attempt, picture.wanted))
       for i, attempt in enumerate(picture.attempts, 1)
     ]
     panels[_heading(row)] = [
@@ -115,6 +115,11 @@ def _gallery(found, title, rows, caption) -> Figure:
       Panel("wanted", picture.wanted),
     ]
   return grid_pictures.gallery(title, panels, caption=caption)
+
+
+def _wrong(attempt: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+  same = attempt.shape == wanted.shape
+  return attempt != wanted if same else np.ones(attempt.shape, bool)
 
 
 def _heading(row: Row) -> str:
