@@ -132,7 +132,9 @@ def _take(lanes, chosen):
 def _compile(trainer):
   """A chunk of updates of the first lanes of each device."""
   at_once = trainer.at_once
-  chunk = jax.vmap(functools.partial(_chunk, trainer))
+  one = functools.partial(_chunk, trainer)
+  # On a CPU, `vmap` over a single lane makes its matrix products half as fast.
+  chunk = jax.vmap(one) if at_once > 1 else lambda part: jax.lax.map(one, part)
 
   def on_device(count, lanes):
     def block(i, lanes):
