@@ -26,7 +26,8 @@ def figures_of(found) -> list[Figure]:
         found,
         "Solved",
         _spread(solved, MOST),
-        "First test grids of solved tasks. Crosses are wrong cells.",
+        "First test grids of solved tasks. Crosses are wrong cells; where all "
+        "automata agree there is one attempt.",
       )
     )
   if failed:

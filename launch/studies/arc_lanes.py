@@ -66,7 +66,7 @@ class Recipe:
 
   arms: tuple[str, ...] = ("dihedral_colours", "plain")
   num_seeds: int = 3
-  updates: int = 600
+  updates: int = 1000
   per_pair: bool = False
   mixed: bool = True
   trials: int = 4
