@@ -49,13 +49,14 @@ def blended(probabilities_K: np.ndarray) -> np.ndarray:
 
 
 def gallery(
-  title: str, rows: Mapping[str, Sequence[Panel]], *, caption: str = ""
+  title: str, rows: Mapping[str, Sequence[Panel | None]], *, caption: str = ""
 ) -> Figure:
   """Rows of grids, each row with a heading, each grid with its label.
 
   Args:
     title: names the figure and its files.
-    rows: heading to panels; a heading may go on after ` · `.
+    rows: heading to panels, None where a place stays free; a heading may go
+      on after ` · `.
     caption: one or two sentences below the figure.
 
   Raises:
@@ -64,14 +65,15 @@ def gallery(
   across = max((len(panels) for panels in rows.values()), default=0)
   parts, top = [], 0.0
   for heading, panels in rows.items():
-    tallest = max(_size(panel.grid, across)[0] for panel in panels)
+    placed = [(i, panel) for i, panel in enumerate(panels) if panel]
+    tallest = max(_size(panel.grid, across)[0] for _, panel in placed)
     parts.append(_heading(heading, top))
-    for i, panel in enumerate(panels):
+    for i, panel in placed:
       parts.append(_panel(panel, i, across, top + _LINE + 8))
     top += tallest + 2 * _LINE + 26
   curves = {
     _name(heading): _curve(
-      np.concatenate([panel.grid.ravel() for panel in panels])
+      np.concatenate([panel.grid.ravel() for panel in panels if panel])
     )
     for heading, panels in rows.items()
   }

@@ -26,7 +26,8 @@ def figures_of(found) -> list[Figure]:
         found,
         "Solved",
         _spread(solved, MOST),
-        "First test grids of solved tasks. Crosses are wrong cells.",
+        "First test grids of solved tasks. Crosses are wrong cells; where all "
+        "automata agree there is one attempt.",
       )
     )
   if failed:
@@ -104,16 +105,22 @@ def _gallery(found, title, rows, caption) -> Figure:
   panels = {}
   for row in rows:
     picture = found.picture(row.name)
-    names = ("attempt 1", "attempt 2")
+    attempts = [
+      Panel(f"attempt {i}", attempt, _wrong(attempt, picture.wanted))
+      for i, attempt in enumerate(picture.attempts, 1)
+    ]
     panels[_heading(row)] = [
       Panel("input", picture.input),
-      *(
-        Panel(name, attempt, attempt != picture.wanted)
-        for name, attempt in zip(names, picture.attempts, strict=False)
-      ),
+      *attempts,
+      *[None] * (2 - len(attempts)),
       Panel("wanted", picture.wanted),
     ]
   return grid_pictures.gallery(title, panels, caption=caption)
+
+
+def _wrong(attempt: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+  same = attempt.shape == wanted.shape
+  return attempt != wanted if same else np.ones(attempt.shape, bool)
 
 
 def _heading(row: Row) -> str:

@@ -172,7 +172,9 @@ def _task_table(found) -> Table:
         attempt if row.attempts[1] else "–",
         f"{len(right)} of {len(lanes)}",
         f"{sum(lane.fits for lane in lanes)} of {len(lanes)}",
-        f"{sum(bool(lane.stays) for lane in right)} of {len(right)}",
+        f"{sum(lane.stays for lane in right)} of {len(right)}"
+        if right
+        else "–",
         100 * np.mean([lane.cells for lane in lanes]),
         100 * row.changed,
         row.seconds,

@@ -66,7 +66,7 @@ class Recipe:
 
   arms: tuple[str, ...] = ("dihedral_colours", "plain")
   num_seeds: int = 3
-  updates: int = 600
+  updates: int = 1000
   per_pair: bool = False
   mixed: bool = True
   trials: int = 4
@@ -76,7 +76,7 @@ class Recipe:
     learning_rate=5e-3, schedule="linear", weight_decay=1e-2
   )
   chunk: int = 100
-  patience: int = 0
+  patience: int = 4
 
   def __post_init__(self):
     if unknown := set(self.arms) - set(ARMS):
@@ -145,18 +145,21 @@ def _loss(model, recipe, steps, params, data, *, key, step):
   """Of rollouts of mapped pairs, in which random cells hold back."""
   pairs = data.pairs
   B = recipe.rollouts(pairs.input_NYX.shape[-1])
-  pair_key, map_key, drop_key, run_key = jax.random.split(key, 4)
+  noise_key, run_key = jax.random.split(key)
+  # All at once: each call to the generator costs a second to compile.
+  noise_BN = jax.random.uniform(noise_key, (B, 2 + grid_batches.NOISE))
+  drop_B, which_B = noise_BN[:, 0] * model.max_drop, noise_BN[:, 1]
   n_B = jnp.full(B, step % pairs.count)
   if recipe.mixed:
-    n_B = jax.random.randint(pair_key, (B,), 0, pairs.count)
+    n_B = (which_B * pairs.count).astype(jnp.int32)
 
-  def draw(key, n):
-    change = grid_batches.draw_map(
-      key, pairs, n, data.turns, recolour=data.recolour, shift=data.shift
+  def draw(noise_N, n):
+    change = grid_batches.random_map(
+      noise_N, pairs, n, data.turns, recolour=data.recolour, shift=data.shift
     )
     return grid_batches.example(pairs, n, change)
 
-  examples = jax.vmap(draw)(jax.random.split(map_key, B), n_B)
+  examples = jax.vmap(draw)(noise_BN[:, 2:], n_B)
   _, colours_TBYXK = automaton.rollout(
     model,
     params,
@@ -164,7 +167,7 @@ def _loss(model, recipe, steps, params, data, *, key, step):
     examples.mask_YX,
     run_key,
     steps=steps,
-    drop=automaton.random_drop(model, drop_key, (B,)),
+    drop=drop_B,
   )
   return losses.every_step(colours_TBYXK, examples.output_YX, examples.mask_YX)
 

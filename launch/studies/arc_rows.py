@@ -242,7 +242,7 @@ def _row(model, recipe, task, steps, trained) -> tuple[Row, Picture]:
     cells=max(p.input.size for p in task.test)
     / max(p.input.size for p in task.train),
     pairs=len(task.train),
-    changed=grid_scores.changed_cells([p.input for p in task.test], outputs),
+    changed=1 - grid_scores.right_cells([p.input for p in task.test], outputs),
     seconds=np.nan,
     lanes=seen,
     seeds=[

@@ -29,20 +29,9 @@ def is_solved(attempts: Sequence[Sequence[np.ndarray]], outputs) -> bool:
 
 def right_cells(answers, outputs) -> float:
   """Share of all test cells that are right; grids of other sizes have none."""
-  right = sum(
-    np.sum(a == b)
-    for a, b in zip(answers, outputs, strict=True)
-    if a.shape == b.shape
-  )
+  pairs = list(zip(answers, outputs, strict=True))
+  right = sum(np.sum(a == b) for a, b in pairs if a.shape == b.shape)
   return float(right / sum(b.size for b in outputs))
-
-
-def changed_cells(inputs, outputs) -> float:
-  """Share of all cells whose output differs from their input: what doing
-  nothing gets wrong.
-  """
-  changed = sum(np.sum(a != b) for a, b in zip(inputs, outputs, strict=True))
-  return float(changed / sum(b.size for b in outputs))
 
 
 def log_error(probabilities_YXK: np.ndarray, output_YX: np.ndarray) -> float:
@@ -50,7 +39,10 @@ def log_error(probabilities_YXK: np.ndarray, output_YX: np.ndarray) -> float:
 
   ARC-NCA measures it on four channels that encode the colour, on the first test
   grid; ours is over the probabilities of K colours, beside a one-hot output.
+  It is infinite where the sizes differ.
   """
+  if probabilities_YXK.shape[:2] != output_YX.shape:
+    return np.inf
   hot_YXK = np.eye(probabilities_YXK.shape[-1])[output_YX]
   error = np.mean((probabilities_YXK - hot_YXK) ** 2)
   return float(np.log(np.maximum(error, np.finfo(np.float64).tiny)))

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from simplex.data import grid_symmetries, grids
-from simplex.types import Array, Key
+from simplex.types import Array
 
+NOISE = 3 + grids.COLOURS  # numbers that decide a random map
 SIDES = (6, 10, 13, 16, 19, 22, 26, 30)
 
 
@@ -82,27 +82,36 @@ def mask(side: int, size: Array) -> Array:
   return (places[:, None] < size[0]) & (places < size[1])
 
 
-def draw_map(
-  key: Key, data: Padded, n: Array, turns: ArrayLike, *, recolour, shift
+def random_map(
+  noise_N: Array, data: Padded, n: Array, turns: ArrayLike, *, recolour, shift
 ) -> grid_symmetries.Map:
   """A random map for pair n.
 
   Args:
-    key: decides.
+    noise_N: `NOISE` numbers that decide, uniform in [0, 1).
     data: of the task.
     n: index of a pair.
     turns: the dihedral maps to draw from, also traced.
     recolour: bool, traced or not; whether free colours are exchanged.
     shift: bool, likewise; whether content is moved where it has room.
   """
-  turn_key, colour_key, shift_key = jax.random.split(key, 3)
+  turns = jnp.asarray(turns)
   up, down, left, right = jnp.asarray(data.room_N4)[n] * shift
-  low, high = jnp.array([-up, -left]), jnp.array([down, right])
   return grid_symmetries.Map(
-    jax.random.choice(turn_key, jnp.asarray(turns)),
-    grid_symmetries.permutation(colour_key, data.free_K & recolour),
-    jax.random.randint(shift_key, (2,), low, high + 1),
+    turns[_whole(noise_N[0], len(turns))],
+    grid_symmetries.permutation(noise_N[3:], data.free_K & recolour),
+    jnp.stack(
+      [
+        _whole(noise_N[1], up + down + 1) - up,
+        _whole(noise_N[2], left + right + 1) - left,
+      ]
+    ),
   )
+
+
+def _whole(noise, count):
+  """Uniform in 0..count - 1."""
+  return (noise * count).astype(jnp.int32)
 
 
 def example(data: Padded, n: Array, change: grid_symmetries.Map) -> Example:

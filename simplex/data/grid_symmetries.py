@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from simplex.data import grids
-from simplex.types import Array, Key
+from simplex.types import Array
 
 # Map k is a transposition when k >= 4, then k % 4 quarter turns to the left.
 DIHEDRAL = 8
@@ -58,15 +58,18 @@ def _turned(turn, grid_YX):
   return module.rot90(grid_YX, turn % 4)
 
 
-def permutation(key: Key, free_K: Array) -> Array:
-  """A random permutation of the free colours that keeps the others, `[K]`."""
-  K = free_K.shape[0]
-  colours_K = jnp.arange(K)
-  noise_K = jax.random.uniform(key, (K,))
+def permutation(noise_K: Array, free_K: Array) -> Array:
+  """A permutation of the free colours that keeps the others, `[K]`.
+
+  Args:
+    noise_K: the free colours are put in its order; in [0, 1).
+    free_K: bool.
+  """
+  colours_K = jnp.arange(free_K.shape[0])
   # Both orders end in the fixed colours as they are: sorting is stable.
-  slots_K = jnp.argsort(jnp.where(free_K, colours_K, K))
-  drawn_K = jnp.argsort(jnp.where(free_K, noise_K, K))
-  return jnp.zeros(K, colours_K.dtype).at[slots_K].set(drawn_K)
+  slots_K = jnp.argsort(jnp.where(free_K, 0, 1))
+  drawn_K = jnp.argsort(jnp.where(free_K, noise_K, 1))
+  return colours_K.at[slots_K].set(drawn_K)
 
 
 def exchangeable(task: grids.Task) -> np.ndarray:

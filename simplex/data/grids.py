@@ -5,7 +5,7 @@ outputs of test inputs. Grids are of integers 0..9, the colours, and are at most
 30 x 30.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import difflib
 from typing import Any, NamedTuple
 
@@ -164,26 +164,28 @@ def sample(
   *,
   seed: int,
   largest: int = LARGEST,
-  rule: Callable[[Task], bool] = is_feasible,
 ) -> list[Task]:
-  """A seeded choice that looks at nothing but sizes and a rule.
+  """A seeded choice among feasible tasks that looks at sizes alone.
 
   Args:
     tasks: to choose from.
     count: how many; fewer where fewer are allowed.
     seed: decides the choice.
     largest: the most rows or columns of a grid.
-    rule: which tasks are allowed.
 
   Returns:
     The chosen tasks, in the order of their names.
   """
   allowed = sorted(
-    (t for t in tasks if side(t.train + t.test) <= largest and rule(t)),
+    (t for t in filter(is_feasible, tasks) if _largest(t) <= largest),
     key=lambda task: task.name,
   )
   order = np.random.default_rng(seed).permutation(len(allowed))[:count]
   return [allowed[i] for i in sorted(order)]
+
+
+def _largest(task: Task) -> int:
+  return side(task.train + task.test)
 
 
 def named(tasks: Mapping[str, Any], names: Sequence[str]) -> list[str]:

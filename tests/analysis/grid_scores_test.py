@@ -25,7 +25,7 @@ class GridScoresTest(absltest.TestCase):
     self.assertAlmostEqual(grid_scores.right_cells(WRONG, RIGHT), 5 / 6)
     other = [np.zeros((3, 3), int), RIGHT[1]]
     self.assertAlmostEqual(grid_scores.right_cells(other, RIGHT), 2 / 6)
-    self.assertAlmostEqual(grid_scores.changed_cells(LATER, RIGHT), 1 / 6)
+    self.assertAlmostEqual(grid_scores.right_cells(LATER, RIGHT), 5 / 6)
 
   def test_a_certain_right_answer_has_the_least_error(self):
     output_YX = np.array([[1, 0]])
@@ -34,6 +34,8 @@ class GridScoresTest(absltest.TestCase):
     # One wrong cell of two: two of its ten colours are off by one.
     wrong = grid_scores.log_error(np.eye(10)[[[1, 5]]], output_YX)
     self.assertAlmostEqual(wrong, np.log(2 / 20))
+    other = grid_scores.log_error(hot_YXK, output_YX.T)
+    self.assertEqual(other, np.inf)
 
   def test_the_lenient_criterion_takes_the_best_moment(self):
     self.assertTrue(grid_scores.is_lenient([-2.0, -7.5, -3.0]))

@@ -47,13 +47,15 @@ class GridBatchesTest(chex.TestCase):
 
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(0, None))
-    def draw(key, n):
-      change = grid_batches.draw_map(
-        key, padded, n, turns, recolour=True, shift=True
+    def draw(noise_N, n):
+      change = grid_batches.random_map(
+        noise_N, padded, n, turns, recolour=True, shift=True
       )
       return change, grid_batches.example(padded, n, change)
 
-    changes, examples = draw(jax.random.split(jax.random.key(1), 40), 0)
+    changes, examples = draw(
+      np.random.default_rng(1).random((40, grid_batches.NOISE)), 0
+    )
     self.assertLen(set(np.asarray(changes.turn).tolist()), 8)
     self.assertLen(set(np.asarray(changes.shift)[:, 0].tolist()), 2)
     for i in range(40):

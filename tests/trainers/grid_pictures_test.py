@@ -39,6 +39,15 @@ class GridPicturesTest(absltest.TestCase):
       self.assertAlmostEqual(float(x) + float(arm) / 2, 2.5, places=2)
       self.assertAlmostEqual(float(y) + float(arm) / 2, 1.5, places=2)
 
+  def test_a_place_may_stay_free(self):
+    full, free = (
+      grid_pictures.gallery("G", {"a": [Panel("x", GRID), y, Panel("z", GRID)]})
+      for y in (Panel("y", GRID), None)
+    )
+    place = r"translate\(([\d.]+)"
+    first, _, last = re.findall(place, full.svg)
+    self.assertEqual(re.findall(place, free.svg), [first, last])
+
   def test_a_film_has_its_frames_with_the_last_below(self):
     frames = grid_pictures.COLOURS[np.array([GRID, GRID + 1, GRID + 2])]
     found = grid_pictures.growth("F", {"a": Film(frames, [Panel("x", GRID)])})

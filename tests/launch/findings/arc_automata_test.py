@@ -89,6 +89,8 @@ class ClaimsTest(parameterized.TestCase):
     more = claim(report, "Symmetries help")
     self.assertAlmostEqual(more.ours, np.mean([4 - 2, 3 - 1, 3 - 1]))
     self.assertTrue(more.holds)
+    both = claim(report, "A second arm helps")
+    self.assertAlmostEqual(both.ours, np.mean([4 - 2, 3 - 1, 3 - 1]))
 
   @parameterized.parameters(
     ("sample", 172, None), ("feasible", 172, True), ("feasible", 5, None)
@@ -165,6 +167,12 @@ class ReportTest(absltest.TestCase):
     folder = self.create_tempdir().full_path
     reports.write(report, folder, preset="tiny", config={}, seconds=1.0)
     self.assertIn("</html>", (pathlib.Path(folder) / "report.html").read_text())
+
+  def test_an_answer_of_another_size_is_wrong_everywhere(self):
+    other = lambda name: picture(name)._replace(wanted=np.zeros((1, 2), int))
+    report = findings.report(found(ROWS[4:5], picture=other))
+    # Two attempts of four cells, and two colours of each cross.
+    self.assertEqual(report.figures[-1].svg.count("m0-"), 2 * 4 * 2)
 
 
 if __name__ == "__main__":
