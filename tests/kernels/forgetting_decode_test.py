@@ -60,7 +60,7 @@ class DecodeTest(chex.TestCase):
     chex.assert_trees_all_close(out, whole(inputs, window=slots), atol=tol)
     self.assertEqual(out.dtype, dtype)
     self.assertEqual(int(cache.length), 13)
-    chex.assert_shape([cache.k, cache.v], (2, slots, 2, 8))
+    chex.assert_shape([cache.k, cache.v], (2, 2, slots, 8))
 
   def test_padding_before_texts_of_different_length_is_not_seen(self):
     inputs = random_inputs()
@@ -141,7 +141,7 @@ class DecodeTest(chex.TestCase):
       decode.extend(
         decode.init(2, 3, 4, 2, 8, dtype="bfloat16"), q, k, v, log_f
       )
-    message = r"cache.k.shape=\(1, 3, 2, 8\) is not \(2, 3, 2, 8\)"
+    message = r"cache.k.shape=\(1, 2, 3, 8\) is not \(2, 2, 3, 8\)"
     with self.assertRaisesRegex(ValueError, message):
       decode.extend(decode.init(1, 3, 4, 2, 8), q, k, v, log_f)
     message = r"cache.high.shape=\(2, 2, 3\) is not \(2, 4, 3\)"

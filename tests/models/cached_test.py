@@ -49,7 +49,7 @@ class CachedTest(chex.TestCase):
 
   def test_a_window_bounds_the_cache(self):
     mixer, _, _ = made(windows=(3,))
-    chex.assert_shape(mixer.init_cache(2, 9, 16).attention.k, (2, 3, 2, 4))
+    chex.assert_shape(mixer.init_cache(2, 9, 16).attention.k, (2, 2, 3, 4))
     chex.assert_shape(mixer.init_cache(2, 2, 16).attention.k, (2, 2, 2, 4))
 
   def test_shifted_keys_are_means_of_neighbours(self):

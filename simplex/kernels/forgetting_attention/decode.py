@@ -28,7 +28,7 @@ class Cache(NamedTuple):
   """The newest S keys and values, and how far each head has decayed.
 
   Attributes:
-    k: `[B, S, G, D]`, as are the values.
+    k: `[B, G, S, D]`, as the products read them; so are the values.
     v: the values.
     high: prefix sums of the log gates, `[B, H, S]`, float32; see `gates`.
     low: what is to be added to them.
@@ -71,7 +71,7 @@ def init(
   """
   if slots < 1:
     raise ValueError(f"{slots=} is not at least 1")
-  keys = lambda: jnp.zeros((batch_size, slots, num_key_heads, width), dtype)
+  keys = lambda: jnp.zeros((batch_size, num_key_heads, slots, width), dtype)
   sums = lambda: jnp.zeros((batch_size, num_heads, slots), jnp.float32)
   padding_B = checks.padding(padding_B, batch_size)
   length = jnp.zeros((), jnp.int32)
@@ -114,10 +114,10 @@ def extend(
     ValueError: a shape or a dtype is not that of the cache.
   """
   B, T, H, D = q_BTHD.shape
-  S, G = cache.k.shape[1:3]
+  G, S = cache.k.shape[1:3]
   ring = {"cache.k": cache.k}
   checks.check_shapes((B, T, G, D), k_BTGD=k_BTGD, v_BTGD=v_BTGD)
-  checks.check_shapes((B, S, G, D), **ring)
+  checks.check_shapes((B, G, S, D), **ring)
   checks.check_shapes((B, H, S), **{"cache.high": cache.high})
   checks.check_shapes((B, T, H), log_f_BTH=log_f_BTH)
   checks.check_dtypes(q=q_BTHD, k=k_BTGD, v=v_BTGD, **ring)
@@ -131,7 +131,7 @@ def extend(
     low_BHT,
     at_T,
   )
-  new = (k_BTGD, v_BTGD, high_BHT, low_BHT)
+  new = (*(x.swapaxes(1, 2) for x in (k_BTGD, v_BTGD)), high_BHT, low_BHT)
   after = _write(cache, new)
   # A token sees the ring with itself in it: read once it is written, XLA writes
   # it in place. A longer chunk also sees what it overwrites.
@@ -164,7 +164,7 @@ def live(cache: Cache, bound_BH: Array, *, max_length: int) -> Array:
     max_length: tokens that the text will have, at most.
   """
   threshold_BH = pruning.largest_threshold(bound_BH, max_length)
-  newest = (cache.length - 1) % cache.k.shape[1]
+  newest = (cache.length - 1) % cache.k.shape[2]
   decay_BHS = gates.decay(
     cache.high[..., newest, None],
     cache.low[..., newest, None],
@@ -185,22 +185,21 @@ def resize(cache: Cache, slots: int) -> Cache:
   """
   if slots < 1:
     raise ValueError(f"{slots=} is not at least 1")
-  S = cache.k.shape[1]
+  S = cache.k.shape[2]
   kept = min(S, slots)
   moved = cache.length - 1 - jnp.arange(kept)
 
-  def move(x, axis):
-    shape = list(x.shape)
-    shape[axis] = slots
-    new = jnp.moveaxis(jnp.zeros(shape, x.dtype), axis, 0)
-    old = jnp.moveaxis(x, axis, 0)
-    return jnp.moveaxis(new.at[moved % slots].set(old[moved % S]), 0, axis)
+  def move(ring):
+    """Its slots, which are its axis 2, filled as those of the other were."""
+    shape = (*ring.shape[:2], slots, *ring.shape[3:])
+    new = jnp.zeros(shape, ring.dtype)
+    return new.at[:, :, moved % slots].set(ring[:, :, moved % S])
 
   return cache._replace(
-    k=move(cache.k, 1),
-    v=move(cache.v, 1),
-    high=move(cache.high, 2),
-    low=move(cache.low, 2),
+    k=move(cache.k),
+    v=move(cache.v),
+    high=move(cache.high),
+    low=move(cache.low),
     # Of tokens that are gone, a slot added later knows nothing.
     start=jnp.maximum(cache.start, cache.length - kept),
   )
@@ -208,19 +207,18 @@ def resize(cache: Cache, slots: int) -> Cache:
 
 def _write(cache, new):
   """The cache with those of the new keys, values and sums that fit into it."""
-  S, T = cache.k.shape[1], new[0].shape[1]
+  S, T = cache.k.shape[2], new[0].shape[2]
   kept = min(S, T)
   slots = (cache.length + jnp.arange(T - kept, T)) % S
-  write = lambda ring, x: ring.at[:, slots].set(x[:, T - kept :])
-  write_sums = lambda ring, x: ring.at[..., slots].set(x[..., T - kept :])
-  k, v, high, low = new
+
+  def write(ring, x):
+    # No slot is written twice: told so, the derivative of a write is a write.
+    return ring.at[:, :, slots].set(
+      x[:, :, T - kept :], unique_indices=True, mode="promise_in_bounds"
+    )
+
   return Cache(
-    write(cache.k, k),
-    write(cache.v, v),
-    write_sums(cache.high, high),
-    write_sums(cache.low, low),
-    cache.start,
-    cache.length + T,
+    *map(write, cache[:4], new), cache.start, length=cache.length + T
   )
 
 
@@ -229,14 +227,14 @@ def _sums(cache, log_f_BTH):
   real_BT = segments(cache, log_f_BTH.shape[1]) >= 0
   log_f_BTH = jnp.where(real_BT[..., None], log_f_BTH, 0)
   log_f_BHT = jnp.maximum(log_f_BTH, gates.LEAST).swapaxes(1, 2)
-  newest = (cache.length - 1) % cache.k.shape[1]
+  newest = (cache.length - 1) % cache.k.shape[2]
   so_far = cache.high[..., newest, None], cache.low[..., newest, None]
   return gates.add(gates.prefix_sums(log_f_BHT), so_far)
 
 
 def _held(cache):
   """Which token is in each slot; below 0, none is yet."""
-  S = cache.k.shape[1]
+  S = cache.k.shape[2]
   newest = cache.length - 1
   return newest - (newest - jnp.arange(S)) % S
 
@@ -244,14 +242,8 @@ def _held(cache):
 def _logits(cache, scale, queries, keys):
   """Logits and decays, -inf for what is not seen."""
   q_BTGhD, high_BHT, low_BHT, at_T = queries
-  k_BSGD, high_BHS, low_BHS, at_S = keys
-  logits_BGhTS = jnp.einsum(
-    "BTGhD,BSGD->BGhTS",
-    q_BTGhD,
-    k_BSGD,
-    precision="highest",
-    preferred_element_type=jnp.float32,
-  )
+  k_BGSD, high_BHS, low_BHS, at_S = keys
+  logits_BGhTS = _product("BTGhD,BGSD->BGhTS", q_BTGhD, k_BGSD)
   decay_BHTS = gates.decay(
     high_BHT[..., None],
     low_BHT[..., None],
@@ -259,7 +251,7 @@ def _logits(cache, scale, queries, keys):
     low_BHS[..., None, :],
   )
   age_TS = at_T[:, None] - at_S
-  seen_BTS = (age_TS >= 0) & (age_TS < cache.k.shape[1])
+  seen_BTS = (age_TS >= 0) & (age_TS < cache.k.shape[2])
   seen_BTS &= (at_S >= cache.start[:, None])[:, None]
   logits_BGhTS = scale * logits_BGhTS + decay_BHTS.reshape(logits_BGhTS.shape)
   return jnp.where(seen_BTS[:, None, None], logits_BGhTS, -jnp.inf)
@@ -273,11 +265,11 @@ def _softmax(logits):
   return weights / jnp.where(total > 0, total, 1)
 
 
-def _values(probs_BGhTS, v_BSGD):
-  return jnp.einsum(
-    "BGhTS,BSGD->BTGhD",
-    probs_BGhTS.astype(v_BSGD.dtype),
-    v_BSGD,
-    precision="highest",
-    preferred_element_type=jnp.float32,
-  )
+def _values(probs_BGhTS, v_BGSD):
+  return _product("BGhTS,BGSD->BTGhD", probs_BGhTS.astype(v_BGSD.dtype), v_BGSD)
+
+
+def _product(axes, x, y):
+  """In float32, which is asked of the inputs: XLA:CPU lacks mixed products."""
+  x, y = x.astype(jnp.float32), y.astype(jnp.float32)
+  return jnp.einsum(axes, x, y, precision="highest")

@@ -150,4 +150,7 @@ def _write(ring_BwGD, new_BTGD, length):
   w, T = ring_BwGD.shape[1], new_BTGD.shape[1]
   kept = min(w, T)
   slots = (length + T - kept + jnp.arange(kept)) % w
-  return ring_BwGD.at[:, slots].set(new_BTGD[:, T - kept :])
+  # No slot is written twice: told so, the derivative of a write is a write.
+  return ring_BwGD.at[:, slots].set(
+    new_BTGD[:, T - kept :], unique_indices=True, mode="promise_in_bounds"
+  )
