@@ -116,13 +116,13 @@ class Config:
   held_out: int = 300
   test: int = 400
   attacker_traces: int = 50
-  epochs: int = 5
+  epochs: int = 12
   batch_size: int = 40
   evals: int = 5
   other_keys: int = 199
   tau: float = 0.6
   temperatures: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.0)
-  nats: tuple[float, ...] = (2.0, 4.0, 8.0, 12.0, 16.0, 24.0)
+  nats: tuple[float, ...] = (2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0)
   shuffled_nats: tuple[float, ...] = (8.0, 16.0, 32.0)
   products: tuple[float, ...] = (0.5, 0.8, 0.95)
   greens: tuple[float, ...] = (8.0, 32.0)

@@ -43,6 +43,7 @@ import time
 
 import jax
 
+from launch import endings
 from launch.findings import arc_automata as findings
 from launch.studies import arc_lanes, arc_rows, arc_store, arc_tasks
 from simplex.models import automaton
@@ -151,14 +152,15 @@ PRESETS = (own,)
 def run(config: Config, workdir: str) -> Report:
   """Trains the automata of all tasks that are not done, and reports on all."""
   name = config.tasks[0]
-  chosen = arc_tasks.choose(
-    config.data,
-    config.tasks,
-    seed=config.seed,
-    sample=config.sample,
-    largest=config.largest,
-    held_out=config.held_out,
-  )
+  with endings.usage_errors():
+    chosen = arc_tasks.choose(
+      config.data,
+      config.tasks,
+      seed=config.seed,
+      sample=config.sample,
+      largest=config.largest,
+      held_out=config.held_out,
+    )
   folder = arc_store.folder(workdir)
   _train(config, chosen.tasks, folder)
   done = [t.name for t in chosen.tasks if arc_store.has(folder, t.name)]
