@@ -204,13 +204,10 @@ def _failure_claims(found: Found) -> list[Claim]:
   base = found.arms[-1]
   failed = found.per_seed(lambda x: not x.exact, base)
   fitting = found.per_seed(lambda x: x.fits and not x.exact, base)
-  share = 100 * np.divide(
-    fitting, failed, out=np.full(len(failed), np.nan), where=failed > 0
-  )
   return [
     claims.measured(
       f"Most automata that fail ({base}) fit every training pair",
-      share,
+      _shares(fitting, failed),
       lambda x: x.low > 50,
       paper="the dominant class of failures",
       unit="%",
@@ -219,17 +216,20 @@ def _failure_claims(found: Found) -> list[Claim]:
   ]
 
 
+def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+  """NaN where there is no whole."""
+  unknown = np.full(len(whole), np.nan)
+  return 100 * np.divide(part, whole, out=unknown, where=whole > 0)
+
+
 def _lasting_claims(found: Found) -> list[Claim]:
   base = found.arms[-1]
   exact = found.per_seed(lambda x: x.exact, base)
   stays = found.per_seed(lambda x: bool(x.stays), base)
-  share = 100 * np.divide(
-    stays, exact, out=np.full(len(exact), np.nan), where=exact > 0
-  )
   return [
     claims.measured(
       f"A right answer still stands after {LONGER} times the steps ({base})",
-      share,
+      _shares(stays, exact),
       lambda x: x.low > 90,
       paper="not measured",
       unit="% of right answers",
