@@ -363,8 +363,8 @@ th, td { text-align: left; vertical-align: top; padding: .6rem .8rem; }
 th { color: var(--soft); background: var(--head); font-weight: 600;
   font-size: .82rem; line-height: 1.35; vertical-align: bottom; }
 tr + tr td { border-top: 1px solid var(--line); }
-.plain td { white-space: nowrap; }
 td.number, th.number { text-align: right; }
+td.number { white-space: nowrap; }
 .samples td + td { white-space: pre-wrap; word-break: break-all; }
 .samples td + td, pre { overflow-x: auto;
   font: .82rem/1.5 ui-monospace, Menlo, Consolas, monospace; }

@@ -100,6 +100,8 @@ def at_equal_teachers(found: runs.Found) -> Table:
       for target in found.matched:
         for arm in runs.CURVES:
           y = interval(runs.matched(found, arm, r, kind, 100 * target))
+          if np.isnan(y.mean):
+            continue
           base = runs.before(found, r, kind).mean()
           row = (runs.regime(found, r), runs.KINDS[kind], 100 * target)
           row += (runs.ARMS[arm], y.mean, y.low, y.high, base)
@@ -109,8 +111,8 @@ def at_equal_teachers(found: runs.Found) -> Table:
     ("regime", "accuracy", "teacher, %", "sampler")
     + ("student, %", "low", "high", "not distilled, %"),
     rows,
-    caption="Linear between the cells below; a dash where a sampler does not "
-    "reach so far. Not distilled is the student before.",
+    caption="Linear between the cells below; a sampler that does not reach so "
+    "far is left out. Not distilled is the student before.",
   )
 
 
