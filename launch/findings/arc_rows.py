@@ -106,9 +106,9 @@ def _summary(found: Found) -> str:
     )
   return (
     f"One rule of {found.parameters:,} parameters answers every task: the "
-    "three demonstrations stand in channels above the cells of the question, and "
-    f"after {found.steps} steps the row is the answer. Each seed draws a tenth "
-    "of the tasks, trains on the others, mirrored and with colours and "
+    "three demonstrations stand in channels above the cells of the question, "
+    f"and after {found.steps} steps the row is the answer. Each seed draws a "
+    "tenth of the tasks, trains on the others, mirrored and with colours and "
     f"demonstrations exchanged, {found.batch_size} in an update, and asks "
     "that tenth. An answer counts when every cell is right; intervals are "
     f"95 %, over seeds. The data: {data}."
