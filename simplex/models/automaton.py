@@ -15,6 +15,7 @@ update, cells that are alive, linear channels, a torus.
 
 import dataclasses
 import functools
+import itertools
 import math
 from typing import Any, Literal
 
@@ -146,16 +147,16 @@ def init_params(
     height: rows of a learned perception; None is a square. With 1, cells see
       their own row alone: grids of a single row then need no other products.
   """
-  keys = jax.random.split(key, 3)
-  shape = len(config.dilations), height or config.kernel, config.kernel
   seen = config.perception_width
-  params = {}
+  shapes = {}
   if config.filters:
     seen = len(config.filters) * len(config.dilations) * config.channels
   else:
-    params["perception"] = _layer(keys[0], (*shape, config.channels, seen))
-  params["hidden"] = _layer(keys[1], (seen + config.num_colors, config.width))
-  params["out"] = _layer(keys[2], (config.width, config.channels))
+    near = len(config.dilations), height or config.kernel, config.kernel
+    shapes["perception"] = (*near, config.channels, seen)
+  shapes["hidden"] = (seen + config.num_colors, config.width)
+  shapes["out"] = (config.width, config.channels)
+  params = _layers(key, shapes)
   if config.residual:
     params["out"] = jax.tree.map(jnp.zeros_like, params["out"])
   if config.normalized:
@@ -163,10 +164,20 @@ def init_params(
   return params
 
 
-def _layer(key, shape):
-  limit = math.prod(shape[:-1]) ** -0.5
-  kernel = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
-  return {"kernel": kernel, "bias": jnp.zeros(shape[-1])}
+def _layers(key, shapes):
+  """One draw for all kernels: each draw costs a second of compilation."""
+  sizes = [math.prod(shape) for shape in shapes.values()]
+  draws = jnp.split(
+    jax.random.uniform(key, (sum(sizes),), minval=-1.0),
+    list(itertools.accumulate(sizes))[:-1],
+  )
+  return {
+    name: {
+      "kernel": draw.reshape(shape) * math.prod(shape[:-1]) ** -0.5,
+      "bias": jnp.zeros(shape[-1]),
+    }
+    for draw, (name, shape) in zip(draws, shapes.items(), strict=True)
+  }
 
 
 def _norm(width):
