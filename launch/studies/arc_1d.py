@@ -204,16 +204,16 @@ class Asked(NamedTuple):
 
 def ask(config: Config, params: Params, rows: Rows) -> Asked:
   """Puts the questions of tasks to a trained automaton."""
-
-  @jax.jit
-  def colours(inputs, outputs):
-    _, logits = answers(config, params, inputs, outputs)
-    return jnp.argmax(logits, -1)
-
-  steps = np.asarray(colours(rows.inputs, rows.outputs))
+  steps = np.asarray(_colours(config, params, rows.inputs, rows.outputs))
   outside = rows.inputs[:, -1] < 0
   exact = np.all((steps[-1] == rows.outputs[:, -1]) | outside, axis=-1)
   return Asked(rows, steps, exact)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _colours(config, params, inputs, outputs):
+  _, logits_TBXK = answers(config, params, inputs, outputs)
+  return jnp.argmax(logits_TBXK, -1)
 
 
 def run(
