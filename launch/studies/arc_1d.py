@@ -35,12 +35,12 @@ class Config:
   memory: int = 20  # hidden channels that begin at 0
   perception_width: int = 48
   width: int = 96
-  steps: int = 24
-  num_steps: int = 1600
-  batch_size: int = 16  # tasks
+  steps: int = 12
+  num_steps: int = 8000
+  batch_size: int = 8  # tasks
   packed: int = 4  # tasks in one long row, behind walls: padding costs time
   optimizer: optimizers.Config = optimizers.Config(
-    learning_rate=2e-3, schedule="linear"
+    learning_rate=4e-3, schedule="linear"
   )
 
   def __post_init__(self):
@@ -73,6 +73,7 @@ def paper() -> Config:
     width=256,
     steps=64,
     num_steps=100_000,
+    batch_size=16,
     packed=1,
     optimizer=optimizers.Config(
       learning_rate=1e-3, schedule="linear", final_rate=0.1
