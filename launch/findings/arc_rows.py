@@ -88,9 +88,8 @@ def report(found: Found) -> Report:
     ],
     tables=[_family_table(found)],
     notes=[
-      "CAX names its families of 100 % and 0 %, and gives 60.12 % for all; its "
-      "own split of the tasks is not known here. GPT-4's number is of all "
-      "tasks, as CAX cites it."
+      "The numbers of CAX and GPT-4 are as CAX reports them; its split of the "
+      "tasks, and which tasks GPT-4 was asked, are not known here."
     ],
   )
 
