@@ -241,7 +241,7 @@ def _galleries(found: Found) -> list[Figure]:
           rows,
           caption="Each demonstration has its input above its output; the "
           "automaton's row runs downwards from the question, a step a line; "
-          "below, its answer above the right one, with crosses on wrong cells.",
+          "last, its answer above what is wanted, with crosses on wrong cells.",
         )
       )
   return made
