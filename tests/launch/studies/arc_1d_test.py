@@ -67,7 +67,8 @@ class Arc1dTest(chex.TestCase):
     task = np.array([[3, 3, 0, 0], [0, 4, 4, 0], [5, 5, 0, 0], [6, 0, 0, 0]])
     rows = arc_1d_tasks.Rows(np.zeros(1, int), task[None], 0 * task[None])
     source = arc_1d.problem(TINY, rows, 4).source
-    batch, _ = source.next(source.init(jax.random.key(0)))
+    draw = jax.jit(lambda key: source.next(source.init(key)))
+    batch, _ = draw(jax.random.key(0))
     (B, *_), outputs = batch["inputs"].shape, batch["outputs"]
     np.testing.assert_array_equal(outputs, np.zeros((B, 4, 4)))
     sums = np.sort((batch["inputs"][:, :3] > 0).sum(-1))
