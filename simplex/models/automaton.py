@@ -15,6 +15,7 @@ update, cells that are alive, linear channels, a torus.
 
 import dataclasses
 import functools
+import itertools
 import math
 from typing import Any, Literal
 
@@ -79,11 +80,6 @@ class Config:
     """Of the state."""
     return self.num_colors + self.hidden_channels
 
-  @property
-  def reach(self) -> int:
-    """How far a cell sees, in cells."""
-    return self.kernel // 2 * max(self.dilations)
-
 
 CHOICES = {"hold": ("blend", "skip"), "boundary": ("wall", "torus")}
 
@@ -140,18 +136,27 @@ class Automaton(nn.Module):
     return rollout(self.config, rule, state_YXC, mask_YX, key, **kwargs)
 
 
-def init_params(config: Config, key: Key) -> Params:
-  """A random rule: kernels uniform within `1 / sqrt(fan-in)`, biases 0."""
-  keys = jax.random.split(key, 3)
-  square = len(config.dilations), config.kernel, config.kernel
+def init_params(
+  config: Config, key: Key, *, height: int | None = None
+) -> Params:
+  """A random rule: kernels uniform within `1 / sqrt(fan-in)`, biases 0.
+
+  Args:
+    config: of the automaton.
+    key: of the kernels.
+    height: rows of a learned perception; None is a square. With 1, cells see
+      their own row alone: grids of a single row then need no other products.
+  """
   seen = config.perception_width
-  params = {}
+  shapes = {}
   if config.filters:
     seen = len(config.filters) * len(config.dilations) * config.channels
   else:
-    params["perception"] = _layer(keys[0], (*square, config.channels, seen))
-  params["hidden"] = _layer(keys[1], (seen + config.num_colors, config.width))
-  params["out"] = _layer(keys[2], (config.width, config.channels))
+    near = len(config.dilations), height or config.kernel, config.kernel
+    shapes["perception"] = (*near, config.channels, seen)
+  shapes["hidden"] = (seen + config.num_colors, config.width)
+  shapes["out"] = (config.width, config.channels)
+  params = _layers(key, shapes)
   if config.residual:
     params["out"] = jax.tree.map(jnp.zeros_like, params["out"])
   if config.normalized:
@@ -159,10 +164,20 @@ def init_params(config: Config, key: Key) -> Params:
   return params
 
 
-def _layer(key, shape):
-  limit = math.prod(shape[:-1]) ** -0.5
-  kernel = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
-  return {"kernel": kernel, "bias": jnp.zeros(shape[-1])}
+def _layers(key, shapes):
+  """One draw for all kernels: each draw costs a second of compilation."""
+  sizes = [math.prod(shape) for shape in shapes.values()]
+  draws = jnp.split(
+    jax.random.uniform(key, (sum(sizes),), minval=-1.0),
+    list(itertools.accumulate(sizes))[:-1],
+  )
+  return {
+    name: {
+      "kernel": draw.reshape(shape) * math.prod(shape[:-1]) ** -0.5,
+      "bias": jnp.zeros(shape[-1]),
+    }
+    for draw, (name, shape) in zip(draws, shapes.items(), strict=True)
+  }
 
 
 def _norm(width):
@@ -251,7 +266,9 @@ def _block(count: int, cells: int) -> int:
 def _rollout(config, params, steps, state_BYXC, mask_BYX, drop_BYX, key):
   B, Y, X, _ = state_BYXC.shape
   torus = config.boundary == "torus"
-  layout = perception.Layout((B,), Y, X, config.reach, torus)
+  reach = max(config.dilations)
+  reach = tuple(reach * (n // 2) for n in _size(config, params))
+  layout = perception.Layout((B,), Y, X, reach, torus)
   mask_1N = layout.flatten(mask_BYX[..., None].astype(jnp.float32))
   drop_N = layout.flatten(drop_BYX[..., None])[0]
   advance = jax.checkpoint(
@@ -284,7 +301,8 @@ def _step(config, layout, params, state_CN, mask_1N, drop_N, key):
   next_CN = next_CN * mask_1N
   if config.alive_channel is not None:
     alive = [
-      perception.largest(x_CN[config.alive_channel], layout.near(3)) > ALIVE
+      perception.largest(x_CN[config.alive_channel], layout.near((3, 3)))
+      > ALIVE
       for x_CN in (state_CN, layout.close(next_CN))
     ]
     next_CN = next_CN * (alive[0] & alive[1])
@@ -308,7 +326,8 @@ def _rule(config, layout, params, state_CN):
 
 
 def _see(config, layout, params, state_CN):
-  near = [layout.near(config.kernel, dilation) for dilation in config.dilations]
+  size = _size(config, params)
+  near = [layout.near(size, dilation) for dilation in config.dilations]
   if config.filters:
     return jnp.concatenate(
       [perception.filtered(state_CN, config.filters, n) for n in near]
@@ -319,6 +338,13 @@ def _see(config, layout, params, state_CN):
     for kernel_yxCP, n in zip(layer["kernel"], near, strict=True)
   )
   return seen_PN + layer["bias"][:, None]
+
+
+def _size(config, params) -> tuple[int, int]:
+  """Rows and columns that a cell sees."""
+  if config.filters:
+    return config.kernel, config.kernel
+  return params["perception"]["kernel"].shape[1:3]
 
 
 def _dense(layer: Any, x_CN):

@@ -39,31 +39,30 @@ class Layout(NamedTuple):
     batch: the leading axes of the grids.
     rows: Y.
     columns: X.
-    reach: how far a cell sees, in cells.
+    reach: how far a cell sees, in rows and in columns.
     torus: whether opposite borders are neighbours; else all is 0 outside.
   """
 
   batch: tuple[int, ...]
   rows: int
   columns: int
-  reach: int
+  reach: tuple[int, int]
   torus: bool
 
   @property
-  def before(self) -> int:
-    """Gutter above and to the left; with walls, the one after serves both."""
-    return self.reach if self.torus else 0
+  def gutters(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Before and after rows and columns; with walls, one after serves both."""
+    return tuple((r if self.torus else 0, r) for r in self.reach)
 
   @property
   def shape(self) -> tuple[int, ...]:
-    gutter = self.before + self.reach
-    return *self.batch, self.rows + gutter, self.columns + gutter
+    above, left = map(sum, self.gutters)
+    return *self.batch, self.rows + above, self.columns + left
 
   def flatten(self, x_YXC: Array) -> Array:
     """`[..., Y, X, C]` to `[C, N]`; gutters are 0."""
     channels = x_YXC.shape[-1]
-    sides = (self.before, self.reach)
-    widths = [(0, 0)] * len(self.batch) + [sides, sides, (0, 0)]
+    widths = [(0, 0)] * len(self.batch) + [*self.gutters, (0, 0)]
     x_YXC = jnp.pad(x_YXC, widths)
     return jnp.moveaxis(x_YXC, -1, 0).reshape(channels, -1)
 
@@ -71,25 +70,26 @@ class Layout(NamedTuple):
     """`[..., C, N]` to `[..., *batch, Y, X, C]`."""
     x_CYX = x_CN.reshape(*x_CN.shape[:-1], *self.shape)
     x_YXC = jnp.moveaxis(x_CYX, x_CN.ndim - 2, -1)
-    start = self.before
-    rows = slice(start, start + self.rows)
-    return x_YXC[..., rows, start : start + self.columns, :]
+    (above, _), (left, _) = self.gutters
+    rows = slice(above, above + self.rows)
+    return x_YXC[..., rows, left : left + self.columns, :]
 
   def close(self, x_CN: Array) -> Array:
     """Fills the gutters of a torus from the opposite side."""
     if not self.torus:
       return x_CN
-    widths = [(0, 0)] * len(self.batch) + [(self.reach, self.reach)] * 2
+    widths = [(0, 0)] * len(self.batch) + list(self.gutters)
     wrap = functools.partial(jnp.pad, pad_width=widths, mode="wrap")
     x_YXC = self.unflatten(x_CN)
     x_CYX = jax.vmap(wrap)(jnp.moveaxis(x_YXC, -1, 0))
     return x_CYX.reshape(x_CN.shape)
 
-  def near(self, size: int, dilation: int = 1) -> Neighbours:
-    """A square of so many rows and columns around a cell."""
-    steps = [dilation * i for i in range(-(size // 2), size // 2 + 1)]
-    stride = self.shape[-1]
-    return tuple(stride * step for step in steps), tuple(steps)
+  def near(self, size: tuple[int, int], dilation: int = 1) -> Neighbours:
+    """So many rows and columns around a cell, both odd."""
+    rows, columns = (
+      tuple(dilation * i for i in range(-(n // 2), n // 2 + 1)) for n in size
+    )
+    return tuple(self.shape[-1] * row for row in rows), columns
 
 
 def shifted(x_CN: Array, offsets: Sequence[int]) -> list[Array]:

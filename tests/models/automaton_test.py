@@ -52,6 +52,20 @@ class AutomatonTest(chex.TestCase):
     )
     self.assertEqual(jnp.abs(last).sum(), jnp.abs(last[1, :4, :5]).sum())
 
+  def test_a_single_row_needs_a_kernel_of_one_row_alone(self):
+    square = automaton.init_params(SMALL, jax.random.key(0))
+    row = automaton.init_params(SMALL, jax.random.key(0), height=1)
+    layer = square["perception"]
+    kernel = layer["kernel"][:, 1:2]
+    chex.assert_equal_shape([row["perception"]["kernel"], kernel])
+    row = square | {"perception": layer | {"kernel": kernel}}
+    state = automaton.init_state(SMALL, grids(1, 7))
+    chex.assert_trees_all_close(
+      automaton.rollout(SMALL, row, state, jnp.ones((1, 7))),
+      automaton.rollout(SMALL, square, state, jnp.ones((1, 7))),
+      atol=1e-6,
+    )
+
   def test_a_shifted_pattern_grows_shifted_away_from_walls(self):
     rule = automaton.init_params(SMALL, jax.random.key(0))
     grid = jnp.zeros((2, 12, 12), int)

@@ -25,8 +25,8 @@ def convolution(kernel_yxCP, x_BYXC, dilation):
 
 def by_products(kernel_yxCP, x_BYXC, dilation):
   B, Y, X, _ = x_BYXC.shape
-  size = len(kernel_yxCP)
-  reach = size // 2 * dilation
+  size = kernel_yxCP.shape[:2]
+  reach = tuple(n // 2 * dilation for n in size)
   layout = perception.Layout((B,), Y, X, reach, torus=False)
   out_PN = perception.convolve(
     kernel_yxCP, layout.flatten(x_BYXC), layout.near(size, dilation)
@@ -35,12 +35,14 @@ def by_products(kernel_yxCP, x_BYXC, dilation):
 
 
 class PerceptionTest(chex.TestCase):
-  @parameterized.parameters((3, 1), (3, 2), (5, 1), (1, 1))
+  @parameterized.parameters(
+    ((3, 3), 1), ((3, 3), 2), ((5, 5), 1), ((1, 1), 1), ((1, 3), 2), ((3, 1), 1)
+  )
   def test_values_and_gradients_are_those_of_a_convolution(
     self, size, dilation
   ):
     keys = jax.random.split(jax.random.key(0), 3)
-    kernel_yxCP = jax.random.normal(keys[0], (size, size, 3, 4))
+    kernel_yxCP = jax.random.normal(keys[0], (*size, 3, 4))
     x_BYXC = jax.random.normal(keys[1], (2, 5, 7, 3))
     weights = jax.random.normal(keys[2], (2, 5, 7, 4))
 
@@ -67,16 +69,16 @@ class PerceptionTest(chex.TestCase):
   def test_grids_lie_flat_and_come_back(self):
     x_YXC = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 6))
     for torus in (False, True):
-      layout = perception.Layout((2, 3), 4, 5, 2, torus)
+      layout = perception.Layout((2, 3), 4, 5, (2, 1), torus)
       np.testing.assert_array_equal(
         layout.unflatten(layout.flatten(x_YXC)), x_YXC
       )
 
   def test_a_torus_sees_the_opposite_side(self):
     x_YXC = jnp.arange(12.0).reshape(3, 4, 1)
-    layout = perception.Layout((), 3, 4, 1, torus=True)
+    layout = perception.Layout((), 3, 4, (1, 1), torus=True)
     closed = layout.close(layout.flatten(x_YXC))
-    near = layout.near(3)
+    near = layout.near((3, 3))
     for y, x in np.ndindex(3, 3):
       (seen,) = perception.shifted(closed, [near[0][y] + near[1][x]])
       rolled = jnp.roll(x_YXC, (1 - y, 1 - x), axis=(0, 1))
@@ -84,8 +86,8 @@ class PerceptionTest(chex.TestCase):
 
   def test_filters_measure_value_slope_and_curvature(self):
     y, x = np.mgrid[:5, :6].astype(np.float32)
-    layout = perception.Layout((), 5, 6, 1, torus=False)
-    near = layout.near(3)
+    layout = perception.Layout((), 5, 6, (1, 1), torus=False)
+    near = layout.near((3, 3))
     names = ("identity", "sobel_x", "sobel_y", "laplacian")
     see = functools.partial(perception.filtered, names=names, near=near)
     field = 2 * x + 3 * y + x**2
@@ -96,9 +98,9 @@ class PerceptionTest(chex.TestCase):
 
   def test_the_largest_is_that_of_nine(self):
     x_YX = jnp.zeros((5, 6)).at[2, 3].set(1.0)
-    layout = perception.Layout((), 5, 6, 1, torus=False)
+    layout = perception.Layout((), 5, 6, (1, 1), torus=False)
     largest = perception.largest(
-      layout.flatten(x_YX[..., None])[0], layout.near(3)
+      layout.flatten(x_YX[..., None])[0], layout.near((3, 3))
     )
     expected = jnp.zeros((5, 6)).at[1:4, 2:5].set(1.0)
     np.testing.assert_array_equal(

@@ -1,79 +1,28 @@
 """Tests for launch/studies/arc_1d.py."""
 
-import json
-import pathlib
-
 from absl.testing import absltest
 import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from launch.studies import arc_1d
+from launch.studies import arc_1d, arc_1d_tasks
+from simplex.models import automaton
 
 TINY = arc_1d.Config(
   memory=2,
   perception_width=8,
   width=16,
   steps=3,
-  num_steps=20,
+  num_steps=30,
   batch_size=4,
+  packed=2,
 )
 
 
-def write(folder, name, task):
-  path = pathlib.Path(folder) / "family" / f"{name}.json"
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(task))
-
-
-def task(*rows):
-  pairs = [{"input": [row], "output": [row[::-1]]} for row in rows]
-  return {"train": pairs[:3], "test": pairs[3:]}
-
-
 class Arc1dTest(chex.TestCase):
-  def test_a_folder_is_read_and_padded(self):
-    folder = self.create_tempdir().full_path
-    write(folder, "a", task([1, 2], [3], [4, 5, 6], [7, 8]))
-    names, rows = arc_1d.read(pathlib.Path(folder))
-    self.assertEqual(names, ("family",))
-    np.testing.assert_array_equal(
-      rows.inputs[0], [[1, 2, -1], [3, -1, -1], [4, 5, 6], [7, 8, -1]]
-    )
-    np.testing.assert_array_equal(rows.outputs[0, 3], [8, 7, -1])
-
-  def test_a_file_that_is_no_task_is_named(self):
-    for text, bad in {
-      "bad.json is no ARC task": {"train": []},
-      "bad.json has 3 pairs": task([1], [1], [1]),
-      r"bad.json has the row \[10\]": task([10], [1], [1], [1]),
-    }.items():
-      folder = self.create_tempdir().full_path
-      write(folder, "bad", bad)
-      with self.assertRaisesRegex(ValueError, text):
-        arc_1d.read(pathlib.Path(folder))
-    with self.assertRaisesRegex(ValueError, "has no file <family>/<task>"):
-      arc_1d.read(pathlib.Path(self.create_tempdir().full_path))
-
-  def test_stand_in_families_are_what_they_are_called(self):
-    names, rows = arc_1d.stand_in(0, 5)
-    for name, inputs, outputs in zip(
-      np.array(names)[rows.family], rows.inputs, rows.outputs, strict=True
-    ):
-      if name == "move 2":
-        np.testing.assert_array_equal(np.roll(inputs, 2, axis=-1), outputs)
-      if name in ("fill", "hollow"):
-        full, empty = {"fill": (outputs, inputs), "hollow": (inputs, outputs)}[
-          name
-        ]
-        np.testing.assert_array_equal((empty > 0).sum(-1), 2)
-        self.assertTrue((full > 0).any() and (full >= empty).all())
-      if name == "denoise":
-        np.testing.assert_array_equal(
-          ((inputs > 0) & (outputs == 0)).sum(-1), 2
-        )
-
   def test_demonstrations_stand_above_the_cells(self):
-    _, rows = arc_1d.stand_in(0, 1, length=10)
+    _, rows = arc_1d_tasks.stand_in(0, 1, length=10)
     state = arc_1d.begin(TINY.model, rows.inputs, rows.outputs)
     B, X = len(rows.family), 10
     chex.assert_shape(state, (B, 1, X, 10 + arc_1d.CONTEXT + 2))
@@ -88,14 +37,64 @@ class Arc1dTest(chex.TestCase):
       state, arc_1d.begin(TINY.model, rows.inputs, changed)
     )
 
-  def test_training_learns_from_its_rows_and_scores_the_others(self):
-    names, rows = arc_1d.stand_in(0, 10)
-    scores, losses = arc_1d.run(TINY, names, rows)
-    self.assertLess(losses[-5:].mean(), losses[:5].mean() - 0.1)
-    self.assertIn("all", scores)
-    self.assertBetween(min(scores.values()), 0, 1)
-    train, test = arc_1d.split(rows, 0)
-    self.assertEqual((len(train.family), len(test.family)), (54, 6))
+  def test_rows_lie_packed_behind_walls_and_come_mirrored(self):
+    pairs = -np.ones((3, 2, 4, 5), int)
+    pairs[0, ..., :2], pairs[1, ..., :3], pairs[2, ..., :5] = 1, [2, 3, 4], 5
+    found = arc_1d._packed(jnp.array(pairs), jnp.array([0, 1, 0]), 9)
+    chex.assert_shape(found, (2, 4, 9))
+    # The third does not fit, and no part of it is there.
+    expected = [1, 1, -1, 4, 3, 2, -1, -1, -1]
+    np.testing.assert_array_equal(found[1, 3], expected)
+    exactly = arc_1d._packed(jnp.array(pairs), jnp.array([0, 0, 0]), 12)
+    expected = [1, 1, -1, 2, 3, 4, -1, 5, 5, 5, 5, 5]
+    np.testing.assert_array_equal(exactly[0, 2], expected)
+
+  def test_a_packed_task_is_answered_as_alone(self):
+    _, rows = arc_1d_tasks.stand_in(0, 1, length=12)
+    pairs = np.stack([rows.inputs, rows.outputs], 1)[:3]
+    params = automaton.init_params(TINY.model, jax.random.key(0), height=1)
+    noise = jax.random.normal(jax.random.key(1), (16, 10 + 60 + 2)) / 4
+    params["out"]["kernel"] = noise  # a new rule changes nothing
+    long = arc_1d._packed(jnp.array(pairs), jnp.zeros(3, bool), 39)
+    ask = jax.jit(lambda x: arc_1d.answers(TINY, params, x[:, 0], x[:, 1])[0])
+    alone, packed = ask(jnp.array(pairs)), ask(long[None])
+    for i in range(3):
+      np.testing.assert_allclose(
+        packed[0, 13 * i : 13 * i + 12], alone[i], atol=1e-5
+      )
+
+  def test_batches_keep_what_a_task_is(self):
+    task = np.array([[3, 3, 0, 0], [0, 4, 4, 0], [5, 5, 0, 0], [6, 0, 0, 0]])
+    rows = arc_1d_tasks.Rows(np.zeros(1, int), task[None], 0 * task[None])
+    source = arc_1d.problem(TINY, rows, 4).source
+    draw = jax.jit(lambda key: source.next(source.init(key)))
+    batch, _ = draw(jax.random.key(0))
+    (B, *_), outputs = batch["inputs"].shape, batch["outputs"]
+    np.testing.assert_array_equal(outputs, np.zeros((B, 4, 4)))
+    sums = np.sort((batch["inputs"][:, :3] > 0).sum(-1))
+    np.testing.assert_array_equal(sums, np.full((B, 3), 2))
+    np.testing.assert_array_equal((batch["inputs"][:, 3] > 0).sum(-1), 1)
+    colors = np.asarray(batch["inputs"]).max(-1)
+    self.assertTrue(all(len(set(row)) == 4 for row in colors))
+    self.assertGreater(len({tuple(row) for row in colors}), 1)
+
+  def test_training_learns_from_its_rows_and_asks_the_others(self):
+    _, rows = arc_1d_tasks.stand_in(0, 10)
+    asked, losses = arc_1d.run(TINY, rows, [3, 4])
+    chex.assert_shape(losses, (2, 30))
+    self.assertLess(losses[:, -5:].mean(), losses[:, :5].mean() - 0.1)
+    for seed, found in zip([3, 4], asked, strict=True):
+      _, test = arc_1d_tasks.split(rows, seed)
+      chex.assert_trees_all_equal(found.rows, test)
+      chex.assert_shape(found.steps, (3, 6, 16))
+      right = found.steps[-1] == test.outputs[:, -1]
+      np.testing.assert_array_equal(found.exact, right.all(-1))
+
+  def test_bad_sizes_are_named(self):
+    with self.assertRaisesRegex(ValueError, "batch_size=6 is no multiple of"):
+      arc_1d.Config(batch_size=6)
+    with self.assertRaisesRegex(ValueError, "packed=0 must be at least 1"):
+      arc_1d.Config(packed=0)
 
 
 if __name__ == "__main__":
