@@ -32,6 +32,7 @@ quoted in nats.
 import dataclasses
 import functools
 
+from absl import app
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,13 @@ from launch.findings import (
   antidistillation as findings,
   antidistillation_runs as runs,
 )
-from launch.studies import distillation, protected_traces
+from launch.studies import (
+  distillation,
+  protected_traces,
+  text_folders,
+  text_traces,
+)
+from simplex.adapters import targets
 from simplex.data import running_sums, sources
 from simplex.models import transformer
 from simplex.sampling import directions
@@ -48,6 +55,14 @@ from simplex.types import Array, Key, Params
 from trainers import optimizers, progress, scan
 from trainers.problem import Problem
 from trainers.reports import Report
+
+OF_FOLDERS = (
+  "before",
+  "temperature",
+  "antidistillation",
+  "random",
+  "permutation",
+)
 
 
 def _sized(width: int, num_layers: int) -> transformer.Config:
@@ -97,6 +112,9 @@ class Config:
     matched: accuracies of the teacher at which students are compared.
     base: the optimiser of teacher, proxy and undistilled student.
     tune: the optimiser of the student that is distilled.
+    folders: models and questions of files in place of the toy; seeds are then
+      of draws and adapters, and `traces`, `held_out` and `test` count
+      questions.
   """
 
   seed: int = 0
@@ -135,6 +153,7 @@ class Config:
   tune: optimizers.Config = optimizers.Config(
     learning_rate=3e-3, warmup_steps=10
   )
+  folders: text_folders.Config = text_folders.Config()
 
   def __post_init__(self):
     for name in ("teacher", "proxy", "student"):
@@ -186,20 +205,41 @@ def tiny() -> Config:
 
 
 def paper() -> Config:
-  """Larger models of the same task, for a GPU; a run we have not made."""
+  """The paper's on GSM8K; a run that we have not made.
+
+  Its models and questions go where `folders` says, or `--set` elsewhere:
+  deepseek-ai/DeepSeek-R1-Distill-Qwen-7B, Qwen/Qwen2.5-3B,
+  meta-llama/Llama-3.2-3B, and openai/gsm8k as lines of JSON, of which the first
+  70 % are distilled. The paper's chat template and test, GSM8K-Platinum, are
+  not ours, nor is its sweep of lambda, which stands here in nats.
+  """
+  steps = 4 * (5231 // 32)
   return Config(
-    num_seeds=8,
-    data=running_sums.Config(length=12),
-    teacher=_sized(512, 8),
-    proxy=_sized(384, 6),
-    student=_sized(256, 8),
-    teacher_steps=20_000,
-    teacher_batch=1024,
-    most_steps=5000,
-    traces=16_000,
-    held_out=4000,
-    test=4000,
-    batch_size=64,
+    num_seeds=1,
+    traces=5231,
+    held_out=2242,
+    test=1209,
+    epochs=4,
+    batch_size=32,
+    evals=4,
+    tau=0.6,
+    matched=(0.7, 0.8),
+    tune=optimizers.Config(
+      learning_rate=5e-4, weight_decay=0.1, warmup_steps=steps // 10
+    ),
+    folders=text_folders.Config(
+      teacher="models/DeepSeek-R1-Distill-Qwen-7B",
+      proxy="models/Qwen2.5-3B",
+      student="models/Llama-3.2-3B",
+      questions="data/gsm8k/train.jsonl",
+      test="data/gsm8k/test.jsonl",
+      max_tokens=1024,
+      at_once=64,
+      accumulate=16,
+      epsilon=1e-2,
+      dtype="bfloat16",
+      adapter=targets.Config((r".*layer.*kernel",), rank=128, alpha=128.0),
+    ),
   )
 
 
@@ -234,8 +274,13 @@ def cells(config: Config) -> dict[str, list[protected_traces.Cell]]:
 
 
 def run(config: Config, workdir: str) -> Report:
-  """Trains all models, then every cell of every regime and seed."""
+  """Trains all models, then every cell of every regime and seed.
+
+  With `folders`, models and questions are those of files.
+  """
   del workdir  # minutes in all: nothing is worth saving before the end
+  if config.folders.given:
+    return _of_folders(config)
   teacher_key, proxy_key, student_key, lane_key = jax.random.split(
     jax.random.key(config.seed), 4
   )
@@ -249,15 +294,69 @@ def run(config: Config, workdir: str) -> Report:
   arms = cells(config)
   results = _lanes(config, arms, teachers, proxies, students, lane_key)
   return findings.report(
-    runs.Found(
-      config.errors,
-      {arm: [cell._asdict() for cell in some] for arm, some in arms.items()},
+    _found(
+      config,
+      arms,
       results,
-      (proxy_steps, student_steps),
-      config.matched,
-      np.array(config.epsilons),
-      _differences(config, proxies),
-      tuple(np.linspace(0, config.num_steps, config.evals + 1).astype(int)),
+      subject="A teacher reasons aloud about sums, running ones modulo "
+      f"{config.data.modulus}; a student is fine-tuned on what it writes.",
+      regimes=[_regime(errors) for errors in config.errors],
+      read=functools.partial(_read, config.data),
+      differences=_differences(config, proxies),
+      steps=(proxy_steps, student_steps),
+    )
+  )
+
+
+def _found(config, arms, results, **fields) -> runs.Found:
+  evaluations = np.linspace(0, config.num_steps, config.evals + 1)
+  return runs.Found(
+    cells={arm: [c._asdict() for c in some] for arm, some in arms.items()},
+    results=results,
+    matched=config.matched,
+    epsilons=np.array(config.epsilons),
+    evaluations=tuple(evaluations.astype(int)),
+    **fields,
+  )
+
+
+def _regime(errors: float) -> str:
+  """What a teacher learned from, in a few words."""
+  if not errors:
+    return "every step counts"
+  return f"redundant teacher ({100 * errors:.0f} % errors in training)"
+
+
+def _read(data: running_sums.Config, trace_T: np.ndarray) -> str:
+  """The sums, and the answer after the sign."""
+  return "".join("=" if t > data.modulus else str(t) for t in trace_T)
+
+
+def _of_folders(config: Config) -> Report:
+  """The arms that are the paper's, and the random direction."""
+  arms = {arm: some for arm, some in cells(config).items() if arm in OF_FOLDERS}
+  try:
+    results = text_traces.run(
+      config.folders,
+      sizes(config),
+      arms,
+      jax.random.key(config.seed),
+      config.num_seeds,
+    )
+  except ValueError as error:  # of a file that is not there, or not right
+    raise app.UsageError(str(error)) from error
+  return findings.report(
+    _found(
+      config,
+      arms,
+      results,
+      subject=f"A teacher ({config.folders.teacher}) reasons aloud about "
+      f"{config.folders.questions}, guarded by a proxy "
+      f"({config.folders.proxy}); a student ({config.folders.student}) is "
+      "fine-tuned on what it writes.",
+      regimes=["its own reasoning"],
+      read=str,
+      differences={},
     )
   )
 
