@@ -92,13 +92,13 @@ def load(cfg: Config) -> Loaded:
   check(cfg)
   _check_vocabularies(cfg.teacher, cfg.proxy)
   asked = [questions.load(getattr(cfg, name)) for name in FILES]
-  # What a kernel does by hand has no forward-mode derivative.
-  changes = {} if cfg.epsilon else {"implementation": "reference"}
   read = lambda folder, **changes: writing.of_folder(
-    pathlib.Path(folder), cfg.dtype, **changes
+    pathlib.Path(folder), cfg.dtype, scan_layers=True, **changes
   )
+  # What a kernel does by hand has no forward-mode derivative.
+  forward = {} if cfg.epsilon else {"implementation": "reference"}
   teacher, student = read(cfg.teacher), read(cfg.student)
-  return Loaded(teacher, read(cfg.proxy, **changes), student, *asked)
+  return Loaded(teacher, read(cfg.proxy, **forward), student, *asked)
 
 
 def check(cfg: Config) -> None:

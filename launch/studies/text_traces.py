@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from launch.findings import antidistillation_runs as runs
 from launch.studies import (
   distillation,
   protected_traces,
@@ -170,7 +171,7 @@ def _lane(study: _Study, key: Key):
     return written, _accuracy(cfg, teacher, study.asked, written)
 
   def result(cell):
-    progress.show(f"{cell}")
+    progress.show(runs.setting(cell._asdict()))
     # Whoever learns, the traces are the same.
     written, accuracy = traces(cell._replace(learns=1.0))
     student, losses, held_out = _student(study, prompts, written, cell, fit_key)

@@ -33,8 +33,8 @@ def write(root: pathlib.Path, count: int) -> text_folders.Config:
   return text_folders.Config(
     **paths,
     template="{question}",
-    max_tokens=6,
-    answer_tokens=2,
+    max_tokens=6,  # as many, for one program less
+    answer_tokens=6,
     at_once=4,
     accumulate=2,
     adapter=targets.Config((r".*layer.*kernel",), rank=2, alpha=2.0),
