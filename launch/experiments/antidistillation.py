@@ -8,6 +8,8 @@ https://arxiv.org/abs/2504.13146
 python -m launch.run --experiment=antidistillation
 python -m launch.run --experiment=antidistillation \
     --set=nats=8,16,32 --set=epochs=10 --workdir=runs/longer
+python -m launch.run --experiment=antidistillation --preset=paper \
+    --set=folders.teacher=my_teacher/ --set=folders.questions=my.jsonl
 
 Default: five CPU-minutes, of which about two compile. Expected: with a teacher
 at 60 %, answer-forced, the student is at 53 % under antidistillation (52 %
@@ -17,6 +19,9 @@ the paper's control, a permutation. A random direction is as good within the
 error: with a teacher at 70 % antidistillation leads it by 1 [-2, 4] points. An
 adaptive student does not recover. Undisturbed traces bring the student to 91 %:
 it is not trained to the end.
+
+With `folders`, models of Hugging Face answer questions such as GSM8K's, and the
+student is tuned by LoRA; we have run that on toys alone.
 
 The task is running sums modulo 10. A second teacher learned from reasoning half
 of whose steps were wrong and answers that were right: its answers do not hang
@@ -334,17 +339,24 @@ def _read(data: running_sums.Config, trace_T: np.ndarray) -> str:
 
 def _of_folders(config: Config) -> Report:
   """The arms that are the paper's, and the random direction."""
-  arms = {arm: some for arm, some in cells(config).items() if arm in OF_FOLDERS}
   try:
-    results = text_traces.run(
+    loaded = text_folders.load(
       config.folders,
-      sizes(config),
-      arms,
-      jax.random.key(config.seed),
-      config.num_seeds,
+      traces=config.traces,
+      held_out=config.held_out,
+      test=config.test,
     )
-  except ValueError as error:  # of a file that is not there, or not right
+  except (ValueError, ModuleNotFoundError) as error:
     raise app.UsageError(str(error)) from error
+  arms = {arm: some for arm, some in cells(config).items() if arm in OF_FOLDERS}
+  results = text_traces.run(
+    config.folders,
+    loaded,
+    sizes(config),
+    arms,
+    jax.random.key(config.seed),
+    config.num_seeds,
+  )
   return findings.report(
     _found(
       config,

@@ -73,17 +73,31 @@ class Config:
 
 
 class Loaded(NamedTuple):
-  """What the paths of a config lead to."""
+  """What the paths of a config lead to.
+
+  Attributes:
+    teacher: a model and its tokenizer; likewise the proxy and the student.
+    asked: questions that the student learns from.
+    held_out: others.
+    test: unseen ones.
+  """
 
   teacher: writing.Author
   proxy: writing.Author
   student: writing.Author
-  questions: list[Question]
+  asked: list[Question]
+  held_out: list[Question]
   test: list[Question]
 
 
-def load(cfg: Config) -> Loaded:
+def load(cfg: Config, *, traces: int, held_out: int, test: int) -> Loaded:
   """Reads all of it, what is small first.
+
+  Args:
+    cfg: the paths.
+    traces: how many of the first questions the student learns from.
+    held_out: how many of the last ones are held out.
+    test: how many are unseen.
 
   Raises:
     ValueError: something is missing, damaged, or does not go together; says
@@ -91,14 +105,27 @@ def load(cfg: Config) -> Loaded:
   """
   check(cfg)
   _check_vocabularies(cfg.teacher, cfg.proxy)
-  asked = [questions.load(getattr(cfg, name)) for name in FILES]
+  known = _questions(cfg.questions, traces + held_out, "traces and held_out")
+  unseen = _questions(cfg.test, test, "test")
   read = lambda folder, **changes: writing.of_folder(
     pathlib.Path(folder), cfg.dtype, scan_layers=True, **changes
   )
   # What a kernel does by hand has no forward-mode derivative.
   forward = {} if cfg.epsilon else {"implementation": "reference"}
-  teacher, student = read(cfg.teacher), read(cfg.student)
-  return Loaded(teacher, read(cfg.proxy, **forward), student, *asked)
+  teacher, proxy = read(cfg.teacher), read(cfg.proxy, **forward)
+  if proxy.config.vocab_size < teacher.tokenizer.vocab_size:
+    raise ValueError(
+      f"{cfg.proxy} scores {proxy.config.vocab_size} tokens, and {cfg.teacher} "
+      f"writes {teacher.tokenizer.vocab_size}"
+    )
+  return Loaded(
+    teacher,
+    proxy,
+    read(cfg.student),
+    known[:traces],
+    known[-held_out:],
+    unseen[:test],
+  )
 
 
 def check(cfg: Config) -> None:
@@ -118,6 +145,15 @@ def check(cfg: Config) -> None:
       "its folder with: hf download OWNER/NAME --local-dir=FOLDER\nor name "
       "others with --set=folders.teacher=... and so on"
     )
+
+
+def _questions(path, needed, names):
+  found = questions.load(path)
+  if len(found) < needed:
+    raise ValueError(
+      f"{path} has {len(found)} questions, not {needed}: set fewer {names}"
+    )
+  return found
 
 
 def _check_vocabularies(teacher, proxy):

@@ -27,13 +27,13 @@ from simplex.models import transformer
 from simplex.sampling import directions
 from simplex.types import Array, Batch, Key, Params
 from trainers import optimizers, progress, questions, scan
-from trainers.questions import Question
 
 SHOWN = 3
 
 
 def run(
   cfg: text_folders.Config,
+  loaded: text_folders.Loaded,
   sizes: Sizes,
   arms: Mapping[str, Sequence[Cell]],
   key: Key,
@@ -42,16 +42,14 @@ def run(
   """Every cell of every arm and seed, `[1, seeds, cells, ...]` each.
 
   Args:
-    cfg: the models and the questions.
+    cfg: how they are used.
+    loaded: the models and the questions.
     sizes: of which the optimiser, the counts and the batch are used.
     arms: cells that differ in tau, nats of any kind, and whether one learns.
     key: of draws, directions, adapters and orders.
     num_seeds: of these.
-
-  Raises:
-    ValueError: as of `text_folders.load`, or there are too few questions.
   """
-  study = _study(cfg, sizes)
+  study = _study(cfg, loaded, sizes)
   lanes = []
   for seed, seed_key in enumerate(jax.random.split(key, num_seeds)):
     progress.show(f"seed {seed + 1} of {num_seeds}")
@@ -72,18 +70,14 @@ class _Study(NamedTuple):
   cfg: text_folders.Config
   sizes: Sizes
   loaded: text_folders.Loaded
-  asked: list[Question]
-  test: list[Question]
   held_out: Batch  # as the student reads it, in parts
   scored: Batch  # as the proxy reads it, in parts
   gradient: Params
 
 
-def _study(cfg, sizes) -> _Study:
-  loaded = text_folders.load(cfg)
-  asked, held_out, test = _split(cfg, sizes, loaded)
-  progress.show(f"{len(held_out)} held-out traces")
-  prompts = [cfg.prompt(question) for question in held_out]
+def _study(cfg, loaded, sizes) -> _Study:
+  progress.show(f"{len(loaded.held_out)} held-out traces")
+  prompts = [cfg.prompt(question) for question in loaded.held_out]
   clean = _write(cfg, loaded.teacher, prompts, jax.random.key(0))
   parts = functools.partial(
     _parts, size=max(sizes.batch_size // cfg.accumulate, 1)
@@ -94,23 +88,7 @@ def _study(cfg, sizes) -> _Study:
   proxy, scored = loaded.proxy, read(loaded.proxy)
   g = _gradient(_trained(proxy.config), proxy.params, scored)
   held_out = read(loaded.student)
-  return _Study(cfg, sizes, loaded, asked, test, held_out, scored, g)
-
-
-def _split(cfg, sizes, loaded):
-  """The first questions, the last, and those of the test."""
-  for name, found, needed in (
-    ("questions", loaded.questions, sizes.traces + sizes.held_out),
-    ("test", loaded.test, sizes.test),
-  ):
-    if len(found) < needed:
-      raise ValueError(
-        f"{getattr(cfg, name)} has {len(found)} questions, not {needed}: set "
-        f"fewer traces={sizes.traces}, held_out={sizes.held_out} or "
-        f"test={sizes.test}"
-      )
-  asked, held_out = loaded.questions, loaded.questions[-sizes.held_out :]
-  return asked[: sizes.traces], held_out, loaded.test[: sizes.test]
+  return _Study(cfg, sizes, loaded, held_out, scored, g)
 
 
 def _parts(examples: Batch, size: int) -> Batch:
@@ -161,14 +139,14 @@ def _lane(study: _Study, key: Key):
     "gradient": _guard(study, study.gradient),
     "random": _guard(study, directions.random_like(random_key, study.gradient)),
   }
-  prompts = [cfg.prompt(question) for question in study.asked]
+  prompts = [cfg.prompt(question) for question in study.loaded.asked]
 
   @functools.cache
   def traces(cell):
     written = _write(
       cfg, teacher, prompts, draw_key, cell.tau, *_penalty(study, guards, cell)
     )
-    return written, _accuracy(cfg, teacher, study.asked, written)
+    return written, _accuracy(cfg, teacher, study.loaded.asked, written)
 
   def result(cell):
     progress.show(runs.setting(cell._asdict()))
@@ -176,11 +154,14 @@ def _lane(study: _Study, key: Key):
     written, accuracy = traces(cell._replace(learns=1.0))
     student, losses, held_out = _student(study, prompts, written, cell, fit_key)
     answers = _write(
-      cfg, student, [cfg.prompt(question) for question in study.test], draw_key
+      cfg,
+      student,
+      [cfg.prompt(question) for question in study.loaded.test],
+      draw_key,
     )
     return Result(
       accuracy,
-      _accuracy(cfg, student, study.test, answers),
+      _accuracy(cfg, student, study.loaded.test, answers),
       losses,
       held_out,
       None,

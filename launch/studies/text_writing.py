@@ -67,8 +67,11 @@ def write(
     tau: temperature; 0 is greedy.
     penalty: None is none.
     guard: what goes with the penalty.
+
+  Raises:
+    ValueError: a prompt has no token, or the model no place for the text.
   """
-  tokens = [author.tokenizer.encode(prompt) for prompt in prompts]
+  tokens = [writing.prompt_tokens(author, p, num_tokens) for p in prompts]
   width = -(-max(map(len, tokens)) // WIDTH) * WIDTH
   # The last one is there for its width alone.
   prompt_NT, padding_N = decode.left_padded([*tokens, [0] * width])

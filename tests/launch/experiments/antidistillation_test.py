@@ -28,7 +28,7 @@ class AntidistillationTest(chex.TestCase):
     self.assertEqual(start, cells["before"][0]._replace(learns=1.0))
 
   @parameterized.parameters(
-    (dict(evals=7), "evals=7 must divide the 100 steps of 5 epochs"),
+    (dict(evals=7), "evals=7 must divide the 240 steps of 12 epochs"),
     (
       dict(proxy=transformer.Config(vocab_size=9)),
       "proxy.vocab_size=9 is not that of the data, 12",

@@ -13,6 +13,10 @@ from tests.launch import toy_folders
 from trainers.questions import Question
 
 
+def load(config):
+  return text_folders.load(config, traces=1, held_out=1, test=2)
+
+
 class TextFoldersTest(chex.TestCase):
   def setUp(self):
     super().setUp()
@@ -22,14 +26,16 @@ class TextFoldersTest(chex.TestCase):
     self.config = toy_folders.write(self.root, 2)
 
   def test_all_is_read(self):
-    loaded = text_folders.load(self.config)
+    loaded = load(self.config)
     self.assertEqual(loaded.teacher.stop_tokens, (257,))
     self.assertEqual(loaded.proxy.config.implementation, "reference")
     self.assertEqual(
       loaded.test, [Question("0 + 1?", "1"), Question("1 + 1?", "2")]
     )
+    self.assertEqual(loaded.asked, loaded.test[:1])
+    self.assertEqual(loaded.held_out, loaded.test[1:])
     central = dataclasses.replace(self.config, epsilon=0.01)
-    proxy = text_folders.load(central).proxy
+    proxy = load(central).proxy
     self.assertIsNone(proxy.config.implementation)
 
   def test_some_paths_need_all_others(self):
@@ -49,7 +55,7 @@ class TextFoldersTest(chex.TestCase):
   def test_what_is_not_there_is_listed_with_its_remedy(self):
     config = dataclasses.replace(self.config, proxy="no/proxy", test="no/test")
     with self.assertRaises(ValueError) as caught:
-      text_folders.load(config)
+      load(config)
     for part in (
       "folders.proxy=no/proxy: a folder with config.json",
       "folders.test=no/test: lines of",
@@ -68,7 +74,7 @@ class TextFoldersTest(chex.TestCase):
     with self.assertRaisesRegex(
       ValueError, r"proxy/tokenizer.json has another vocabulary \(258 tokens"
     ):
-      text_folders.load(self.config)
+      load(self.config)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ class TextWritingTest(chex.TestCase):
       raise unittest.SkipTest("tokenizers is not installed")
     root = cls.enterClassContext(tempfile.TemporaryDirectory())
     config = toy_folders.write(pathlib.Path(root), 2)
-    cls.teacher, cls.proxy, *_ = text_folders.load(config)
+    cls.teacher, cls.proxy, *_ = text_folders.load(
+      config, traces=1, held_out=1, test=1
+    )
 
   def write(self, prompts=PROMPTS, **options):
     return text_writing.write(
