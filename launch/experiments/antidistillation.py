@@ -55,19 +55,10 @@ from launch.studies import (
 from simplex.adapters import targets
 from simplex.data import running_sums, sources
 from simplex.models import transformer
-from simplex.sampling import directions
 from simplex.types import Array, Key, Params
 from trainers import optimizers, progress, scan
 from trainers.problem import Problem
 from trainers.reports import Report
-
-OF_FOLDERS = (
-  "before",
-  "temperature",
-  "antidistillation",
-  "random",
-  "permutation",
-)
 
 
 def _sized(width: int, num_layers: int) -> transformer.Config:
@@ -212,22 +203,20 @@ def tiny() -> Config:
 def paper() -> Config:
   """The paper's on GSM8K; a run that we have not made.
 
-  Its models and questions go where `folders` says, or `--set` elsewhere:
-  deepseek-ai/DeepSeek-R1-Distill-Qwen-7B, Qwen/Qwen2.5-3B,
-  meta-llama/Llama-3.2-3B, and openai/gsm8k as lines of JSON, of which the first
-  70 % are distilled. The paper's chat template and test, GSM8K-Platinum, are
-  not ours, nor is its sweep of lambda, which stands here in nats.
+  Its models and questions go where `folders` says, or where `--set` does; a run
+  without them says where they are from. The student learns from the first 70 %
+  of the questions. Departures: the test of GSM8K in place of GSM8K-Platinum, a
+  plain template in place of the models' own, and penalties in nats.
   """
   steps = 4 * (5231 // 32)
   return Config(
     num_seeds=1,
     traces=5231,
     held_out=2242,
-    test=1209,
+    test=1319,
     epochs=4,
     batch_size=32,
     evals=4,
-    tau=0.6,
     matched=(0.7, 0.8),
     tune=optimizers.Config(
       learning_rate=5e-4, weight_decay=0.1, warmup_steps=steps // 10
@@ -297,7 +286,9 @@ def run(config: Config, workdir: str) -> Report:
     config, config.student, student_key, config.student_accuracy
   )
   arms = cells(config)
-  results = _lanes(config, arms, teachers, proxies, students, lane_key)
+  results = protected_traces.sweep(
+    sizes(config), arms, teachers, proxies, students, lane_key
+  )
   return findings.report(
     _found(
       config,
@@ -305,8 +296,8 @@ def run(config: Config, workdir: str) -> Report:
       results,
       subject="A teacher reasons aloud about sums, running ones modulo "
       f"{config.data.modulus}; a student is fine-tuned on what it writes.",
-      regimes=[_regime(errors) for errors in config.errors],
-      read=functools.partial(_read, config.data),
+      regimes=[runs.regime(errors) for errors in config.errors],
+      read=functools.partial(running_sums.text, config.data),
       differences=_differences(config, proxies),
       steps=(proxy_steps, student_steps),
     )
@@ -325,30 +316,14 @@ def _found(config, arms, results, **fields) -> runs.Found:
   )
 
 
-def _regime(errors: float) -> str:
-  """What a teacher learned from, in a few words."""
-  if not errors:
-    return "every step counts"
-  return f"redundant teacher ({100 * errors:.0f} % errors in training)"
-
-
-def _read(data: running_sums.Config, trace_T: np.ndarray) -> str:
-  """The sums, and the answer after the sign."""
-  return "".join("=" if t > data.modulus else str(t) for t in trace_T)
-
-
 def _of_folders(config: Config) -> Report:
   """The arms that are the paper's, and the random direction."""
   try:
-    loaded = text_folders.load(
-      config.folders,
-      traces=config.traces,
-      held_out=config.held_out,
-      test=config.test,
-    )
+    loaded = text_folders.load(config.folders, sizes(config))
   except (ValueError, ModuleNotFoundError) as error:
     raise app.UsageError(str(error)) from error
-  arms = {arm: some for arm, some in cells(config).items() if arm in OF_FOLDERS}
+  every = cells(config)
+  arms = {arm: every[arm] for arm in text_traces.ARMS}
   results = text_traces.run(
     config.folders,
     loaded,
@@ -362,10 +337,7 @@ def _of_folders(config: Config) -> Report:
       config,
       arms,
       results,
-      subject=f"A teacher ({config.folders.teacher}) reasons aloud about "
-      f"{config.folders.questions}, guarded by a proxy "
-      f"({config.folders.proxy}); a student ({config.folders.student}) is "
-      "fine-tuned on what it writes.",
+      subject=config.folders.subject,
       regimes=["its own reasoning"],
       read=str,
       differences={},
@@ -408,37 +380,6 @@ def _stopped(config, model, key, least) -> tuple[Params, np.ndarray]:
   return scan.sweep(one, jax.random.split(init_key, config.num_seeds))
 
 
-def _lanes(config, arms, teachers, proxies, students, key):
-  """Results of each regime and seed by arm."""
-  rows = [cell for some in arms.values() for cell in some]
-  stacked = jax.tree.map(lambda *xs: np.array(xs, np.float32), *rows)
-  regimes, seeds = len(config.errors), config.num_seeds
-  progress.show(f"{len(rows)} samplers, {regimes} x {seeds} lanes")
-  each = lambda tree: jax.tree.map(lambda x: np.repeat(x, seeds, 0), tree)
-  again = lambda tree: jax.tree.map(
-    lambda x: np.concatenate([x] * regimes), tree
-  )
-  keys = jax.random.split(key, seeds)
-  lanes = protected_traces.Lane(
-    each(teachers),
-    again(proxies),
-    again(students),
-    jnp.concatenate([keys] * regimes),
-    jax.tree.map(lambda x: np.stack([x] * regimes * seeds), stacked),
-  )
-  run_lane = functools.partial(protected_traces.run, sizes(config))
-  results = jax.tree.map(
-    lambda x: x.reshape(regimes, seeds, *x.shape[1:]),
-    scan.sweep(run_lane, lanes),
-  )
-  found, first = {}, 0
-  for arm, some in arms.items():
-    part = slice(first, first + len(some))
-    found[arm] = jax.tree.map(lambda x, part=part: x[:, :, part], results)
-    first += len(some)
-  return found
-
-
 def sizes(config: Config) -> protected_traces.Sizes:
   """What every lane has in common."""
   names = protected_traces.Sizes._fields
@@ -447,30 +388,13 @@ def sizes(config: Config) -> protected_traces.Sizes:
 
 
 def _differences(config, proxies) -> dict[str, np.ndarray]:
-  """|sin| of finite differences to the exact derivative, `[seeds, epsilons]`.
-
-  By dtype.
-  """
+  """|sin| of finite differences, `[seeds, epsilons]`, by dtype."""
   progress.show("finite differences")
-  key = jax.random.key(config.seed)
-
-  def one(proxy):
-    held_out = protected_traces.clean(sizes(config), key, config.held_out)
-    few_BT = held_out["tokens"][:32]
-    g = protected_traces.gradient(config.proxy, proxy, held_out)
-    g = directions.normalized(g)
-    fn = protected_traces.log_probs(config.proxy, few_BT)
-    _, exact = directions.derivative(fn, proxy, g)
-    errors = {}
-    for dtype in runs.DTYPES:
-      model = dataclasses.replace(config.proxy, dtype=dtype)
-      errors[dtype] = directions.calibrate(
-        exact,
-        protected_traces.log_probs(model, few_BT),
-        jax.tree.map(lambda x, d=dtype: x.astype(d), proxy),
-        g,
-        jnp.array(config.epsilons),
-      ).errors_N
-    return errors
-
+  one = functools.partial(
+    protected_traces.differences,
+    sizes(config),
+    jax.random.key(config.seed),
+    jnp.array(config.epsilons),
+    runs.DTYPES,
+  )
   return scan.sweep(one, proxies)

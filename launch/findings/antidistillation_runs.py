@@ -52,6 +52,13 @@ class Found(NamedTuple):
   steps: tuple[np.ndarray, np.ndarray] | None = None
 
 
+def regime(errors: float) -> str:
+  """What a toy's teacher learned from, in a few words."""
+  if not errors:
+    return "every step counts"
+  return f"redundant teacher ({100 * errors:.0f} % errors in training)"
+
+
 def curves(found: Found) -> Sequence[str]:
   """The arms that are drawn, of those that there are."""
   return [arm for arm in CURVES if arm in found.cells]

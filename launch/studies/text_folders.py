@@ -6,12 +6,19 @@ import pathlib
 from typing import NamedTuple
 
 from launch import writing
+from launch.studies import protected_traces
 from simplex.adapters import targets
 from trainers import files, questions, tokenizer
 from trainers.questions import Question
 
 MODELS = ("teacher", "proxy", "student")
 FILES = ("questions", "test")
+REMEDY = """Name others with --set=folders.teacher=..., or put them there:
+  hf download OWNER/NAME --local-dir=FOLDER
+The paper's teacher is deepseek-ai/DeepSeek-R1-Distill-Qwen-7B, its proxy
+Qwen/Qwen2.5-3B and its student meta-llama/Llama-3.2-3B. Its questions, GSM8K,
+are train.jsonl and test.jsonl of github.com/openai/grade-school-math, in
+grade_school_math/data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +74,15 @@ class Config:
     """Whether there are any."""
     return any(getattr(self, name) for name in MODELS + FILES)
 
+  @property
+  def subject(self) -> str:
+    """Who does what, a sentence."""
+    return (
+      f"A teacher ({self.teacher}) reasons aloud about {self.questions}, "
+      f"guarded by a proxy ({self.proxy}); a student ({self.student}) is "
+      "fine-tuned on what it writes."
+    )
+
   def prompt(self, question: Question) -> str:
     """What a model goes on from."""
     return self.template.replace("{question}", question.text)
@@ -90,14 +106,13 @@ class Loaded(NamedTuple):
   test: list[Question]
 
 
-def load(cfg: Config, *, traces: int, held_out: int, test: int) -> Loaded:
+def load(cfg: Config, sizes: protected_traces.Sizes) -> Loaded:
   """Reads all of it, what is small first.
 
   Args:
     cfg: the paths.
-    traces: how many of the first questions the student learns from.
-    held_out: how many of the last ones are held out.
-    test: how many are unseen.
+    sizes: how many of the first questions the student learns from, of the last
+      ones are held out, and of the others are unseen.
 
   Raises:
     ValueError: something is missing, damaged, or does not go together; says
@@ -105,8 +120,9 @@ def load(cfg: Config, *, traces: int, held_out: int, test: int) -> Loaded:
   """
   check(cfg)
   _check_vocabularies(cfg.teacher, cfg.proxy)
-  known = _questions(cfg.questions, traces + held_out, "traces and held_out")
-  unseen = _questions(cfg.test, test, "test")
+  needed = sizes.traces + sizes.held_out
+  known = _questions(cfg.questions, needed, "traces and held_out")
+  unseen = _questions(cfg.test, sizes.test, "test")
   read = lambda folder, **changes: writing.of_folder(
     pathlib.Path(folder), cfg.dtype, scan_layers=True, **changes
   )
@@ -122,9 +138,9 @@ def load(cfg: Config, *, traces: int, held_out: int, test: int) -> Loaded:
     teacher,
     proxy,
     read(cfg.student),
-    known[:traces],
-    known[-held_out:],
-    unseen[:test],
+    known[: sizes.traces],
+    known[-sizes.held_out :],
+    unseen[: sizes.test],
   )
 
 
@@ -140,11 +156,7 @@ def check(cfg: Config) -> None:
     if not os.path.exists(getattr(cfg, name))
   ]
   if lost:
-    raise ValueError(
-      "these do not exist:\n" + "\n".join(lost) + "\nDownload a model into "
-      "its folder with: hf download OWNER/NAME --local-dir=FOLDER\nor name "
-      "others with --set=folders.teacher=... and so on"
-    )
+    raise ValueError("these do not exist:\n" + "\n".join(lost) + "\n" + REMEDY)
 
 
 def _questions(path, needed, names):

@@ -29,6 +29,8 @@ from simplex.types import Array, Batch, Key, Params
 from trainers import optimizers, progress, questions, scan
 
 SHOWN = 3
+# The paper's, and a random direction.
+ARMS = "before temperature antidistillation random permutation".split()
 
 
 def run(
@@ -113,7 +115,7 @@ def _gradient(config, params, batches):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _weight(config, vocab_size, epsilon, params, direction, batch) -> Array:
-  """The lambda of one nat: the mean over texts, of its inverse."""
+  """The lambda of one nat, of the mean size of Delta over texts."""
   net = transformer.Transformer(config)
 
   def inverse(row):

@@ -1,12 +1,27 @@
 """Tiny models and questions in files, for antidistillation."""
 
+import dataclasses
 import json
 import pathlib
 
-from launch.studies import text_folders
+from launch.experiments import antidistillation
+from launch.studies import protected_traces, text_folders
 from simplex.adapters import targets
 from tests.launch import toy_models
 from tests.trainers import toy_tokenizer
+
+
+def sizes(traces: int, held_out: int, test: int) -> protected_traces.Sizes:
+  """Of which the counts alone matter."""
+  config = dataclasses.replace(
+    antidistillation.tiny(),
+    traces=traces,
+    batch_size=traces,
+    held_out=held_out,
+    test=test,
+    evals=1,
+  )
+  return antidistillation.sizes(config)
 
 
 def write(root: pathlib.Path, count: int) -> text_folders.Config:

@@ -10,6 +10,7 @@ import chex
 
 from launch.experiments import antidistillation as experiment
 from launch.findings import antidistillation_runs as runs
+from launch.studies import text_traces
 from simplex.models import transformer
 from tests.launch import toy_folders
 
@@ -67,9 +68,7 @@ class FoldersTest(chex.TestCase):
       *(row[:2] for t in report.tables if "Every" in t.title for row in t.rows),
       strict=True,
     )
-    self.assertEqual(
-      set(samplers), {runs.ARMS[x] for x in experiment.OF_FOLDERS}
-    )
+    self.assertEqual(set(samplers), {runs.ARMS[x] for x in text_traces.ARMS})
     self.assertIn("tau 0.6, nats 4", settings)
 
   def test_too_few_questions_are_a_usage_error(self):

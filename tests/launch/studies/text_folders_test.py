@@ -14,7 +14,7 @@ from trainers.questions import Question
 
 
 def load(config):
-  return text_folders.load(config, traces=1, held_out=1, test=2)
+  return text_folders.load(config, toy_folders.sizes(1, 1, 2))
 
 
 class TextFoldersTest(chex.TestCase):

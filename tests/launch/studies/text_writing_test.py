@@ -28,9 +28,8 @@ class TextWritingTest(chex.TestCase):
       raise unittest.SkipTest("tokenizers is not installed")
     root = cls.enterClassContext(tempfile.TemporaryDirectory())
     config = toy_folders.write(pathlib.Path(root), 2)
-    cls.teacher, cls.proxy, *_ = text_folders.load(
-      config, traces=1, held_out=1, test=1
-    )
+    loaded = text_folders.load(config, toy_folders.sizes(1, 1, 1))
+    cls.teacher, cls.proxy = loaded.teacher, loaded.proxy
 
   def write(self, prompts=PROMPTS, **options):
     return text_writing.write(
