@@ -62,8 +62,9 @@ def completion(config: Config, prompt_T: Array) -> Array:
 
 
 def text(config: Config, tokens_T: Sequence[int]) -> str:
-  """A completion in letters: the sums, and the answer after the sign."""
-  return "".join("=" if t > config.modulus else str(t) for t in tokens_T)
+  """Tokens in letters."""
+  M = config.modulus
+  return "".join(str(t) if t < M else ":="[t - M] for t in tokens_T)
 
 
 def sampler(
