@@ -228,7 +228,7 @@ def paper() -> Config:
       questions="data/gsm8k/train.jsonl",
       test="data/gsm8k/test.jsonl",
       max_tokens=1024,
-      at_once=64,
+      at_once=16,
       accumulate=16,
       epsilon=1e-2,
       dtype="bfloat16",

@@ -36,7 +36,8 @@ class Config:
       "\boxed{", and what leads there.
     max_tokens: of a trace.
     answer_tokens: of an answer that was forced.
-    at_once: texts that are written together.
+    at_once: texts that are written together; the logits of all their prompts
+      are in memory.
     accumulate: parts of a student's batch, to spare memory.
     epsilon: of finite differences along the gradient, which is as long as it
       is; 0 takes the exact derivative.
