@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -61,13 +61,16 @@ def of_run(workdir: pathlib.Path) -> Author:
   return Author(config.model, state.params, BYTES, config.context)
 
 
-def of_folder(folder: pathlib.Path, dtype: str = "float32") -> Author:
+def of_folder(
+  folder: pathlib.Path, dtype: str = "float32", **changes: Any
+) -> Author:
   """A model in the files of Hugging Face, with its tokenizer.
 
   Args:
     folder: see `hugging_face.load` and `tokenizer.load`; the tokens that end a
       text are those of `generation_config.json`, or else of `config.json`.
     dtype: of parameters and activations.
+    **changes: of the config's fields, as of `hugging_face.load`.
 
   Raises:
     ValueError: something is missing, unknown or damaged; says what.
@@ -77,7 +80,7 @@ def of_folder(folder: pathlib.Path, dtype: str = "float32") -> Author:
   if (folder / GENERATION_CONFIG).is_file():
     settings |= pretrained.read_settings(folder, GENERATION_CONFIG)
   words = tokenizer.load(folder)
-  config, params = hugging_face.load(folder, dtype=dtype)
+  config, params = hugging_face.load(folder, dtype=dtype, **changes)
   if words.vocab_size > config.vocab_size:
     raise ValueError(
       f"{folder / tokenizer.NAME} has {words.vocab_size} tokens, more than "

@@ -23,13 +23,13 @@ PAPER = {
 
 def report(found: runs.Found) -> Report:
   """The claims beside what was found."""
-  regimes = range(len(found.errors))
+  regimes = range(len(found.regimes))
   return Report(
     title="Antidistillation sampling: traces that spoil a student",
     summary=(
-      "A teacher reasons aloud about sums; a student is fine-tuned on what it "
-      "writes. Curves show the student's accuracy, on unseen questions, "
-      "against the teacher's, as a penalty or the temperature grows. "
+      f"{found.subject} Curves show the student's accuracy, on unseen "
+      "questions, against the teacher's, as a penalty or the temperature "
+      "grows. "
       "Answer-forced counts an answer that the model gives, greedily and "
       "without a penalty, when it is made to after its own reasoning. "
       "Intervals are 95 %, over seeds of proxy, student and draws."
@@ -38,19 +38,19 @@ def report(found: runs.Found) -> Report:
       *_matched_claims(found, 0),
       *(c for r in regimes[1:] for c in _redundant_claims(found, r)),
       *_loss_claims(found),
-      *_epsilon_claims(found),
-      *_attacker_claims(found),
+      *(_epsilon_claims(found) if found.differences else ()),
+      *(_attacker_claims(found) if "adaptive" in found.cells else ()),
     ],
     figures=[
       pictures.curves(found, 0, "forced"),
       *(pictures.curves(found, r, "raw") for r in regimes),
-      pictures.epsilons(found),
+      *([pictures.epsilons(found)] if found.differences else ()),
       pictures.losses(found),
     ],
     tables=[
       pictures.at_equal_teachers(found),
       *(pictures.every_sampler(found, r) for r in regimes),
-      pictures.fingerprints(found),
+      *([pictures.fingerprints(found)] if "fingerprint" in found.cells else ()),
       pictures.traces(found),
     ],
     notes=_notes(found),
@@ -59,7 +59,7 @@ def report(found: runs.Found) -> Report:
 
 def _matched_claims(found: runs.Found, r: int) -> list[Claim]:
   made = []
-  where = runs.regime(found, r)
+  where = found.regimes[r]
   for target in found.matched:
     for arm, margin in (
       ("temperature", GAP),
@@ -85,7 +85,7 @@ def _matched_claims(found: runs.Found, r: int) -> list[Claim]:
 
 
 def _size(found: runs.Found) -> str:
-  return f"{len(found.steps[0])} seeds"
+  return f"{len(runs.before(found, 0, 'raw'))} seeds"
 
 
 def _redundant_claims(found: runs.Found, r: int) -> list[Claim]:
@@ -97,7 +97,7 @@ def _redundant_claims(found: runs.Found, r: int) -> list[Claim]:
   gap = runs.matched(found, "temperature", r, "raw", target) - runs.matched(
     found, "antidistillation", r, "raw", target
   )
-  where = runs.regime(found, r).capitalize()
+  where = found.regimes[r].capitalize()
   return [
     claims.measured(
       f"{where}: a penalty of {nats:g} nats, which costs the teacher at most "
@@ -202,7 +202,6 @@ def _attacker_claims(found: runs.Found) -> list[Claim]:
 
 
 def _notes(found: runs.Found) -> Sequence[str]:
-  proxy, student = (f"{x.mean():.0f}" for x in found.steps)
   return [
     "The penalty is quoted in nats: 99 % of lambda |Delta|, over held-out "
     "tokens, are below. The paper's lambda is in units of one over the squared "
@@ -212,9 +211,16 @@ def _notes(found: runs.Found) -> Sequence[str]:
     "same nats. The paper's control, a permutation over the vocabulary, breaks "
     "what a student can learn from errors: that they are systematic. A random "
     "direction keeps it, and shows what the gradient itself adds.",
-    f"Proxies stopped at their accuracy after {proxy} steps on average, "
-    f"students after {student}. Each regime has one teacher. Accuracy of the "
-    "teacher is that of the very traces that are learned from.",
+    "Each regime has one teacher. Accuracy of the teacher is that of the very "
+    "traces that are learned from.",
+    *(_toy_notes(*found.steps) if found.steps else ()),
+  ]
+
+
+def _toy_notes(proxy_S: np.ndarray, student_S: np.ndarray) -> Sequence[str]:
+  return [
+    f"Proxies stopped at their accuracy after {proxy_S.mean():.0f} steps on "
+    f"average, students after {student_S.mean():.0f}.",
     "A vocabulary of a dozen tokens has a hundred bigrams, so keys differ by "
     "chance: fingerprints are judged against keys that were not used.",
   ]

@@ -15,13 +15,13 @@ from trainers.reports import Figure, Table
 def curves(found: runs.Found, r: int, kind: str) -> Figure:
   """The student's accuracy against the teacher's, raw or forced."""
   series = {}
-  for arm in runs.CURVES:
+  for arm in runs.curves(found):
     teacher, student = runs.curve(found, arm, r, kind)
     x, y = teacher.mean(0), interval(student)
     order = np.argsort(x)
     series[runs.ARMS[arm]] = Series(x[order], *(end[order] for end in _ends(y)))
   return figures.lines(
-    f"Teacher and student, {runs.KINDS[kind]}: {runs.regime(found, r)}",
+    f"Teacher and student, {runs.KINDS[kind]}: {found.regimes[r]}",
     series,
     xlabel=f"accuracy of the teacher's traces, % ({runs.KINDS[kind]})",
     ylabel="accuracy of the student, %",
@@ -95,15 +95,15 @@ def _thinned(x, values, every=10):
 def at_equal_teachers(found: runs.Found) -> Table:
   """Students of each sampler where teachers are as good."""
   rows = []
-  for r in range(len(found.errors)):
+  for r in range(len(found.regimes)):
     for kind in runs.KINDS:
       for target in found.matched:
-        for arm in runs.CURVES:
+        for arm in runs.curves(found):
           y = interval(runs.matched(found, arm, r, kind, 100 * target))
           if np.isnan(y.mean):
             continue
           base = runs.before(found, r, kind).mean()
-          row = (runs.regime(found, r), runs.KINDS[kind], 100 * target)
+          row = (found.regimes[r], runs.KINDS[kind], 100 * target)
           row += (runs.ARMS[arm], y.mean, y.low, y.high, base)
           rows.append(row)
   return Table(
@@ -130,7 +130,7 @@ def every_sampler(found: runs.Found, r: int) -> Table:
       row.append(runs.percent(found, arm, r, "teacher", "steps")[:, c].mean())
       rows.append(tuple(row))
   return Table(
-    f"Every sampler: {runs.regime(found, r)}",
+    f"Every sampler: {found.regimes[r]}",
     ("sampler", "setting", "teacher raw", "teacher forced", "student raw")
     + ("student forced", "±", "teacher's steps"),
     rows,
@@ -144,13 +144,13 @@ def fingerprints(found: runs.Found) -> Table:
   rows = []
   cells = [("temperature", 0)]
   cells += [("fingerprint", c) for c in range(len(found.cells["fingerprint"]))]
-  for r in range(len(found.errors)):
+  for r in range(len(found.regimes)):
     for arm, c in cells:
       green_SK = found.results[arm].green[r, :, c]
       values = [fingerprint.rank_p_value(row[0], row[1:]) for row in green_SK]
       rows.append(
         (
-          runs.regime(found, r),
+          found.regimes[r],
           found.cells[arm][c]["green"],
           runs.percent(found, arm, r, "teacher", "forced")[:, c].mean(),
           runs.percent(found, arm, r, "student", "forced")[:, c].mean(),
@@ -175,26 +175,18 @@ def fingerprints(found: runs.Found) -> Table:
 def traces(found: runs.Found) -> Table:
   """Samples of what a student learns from."""
   rows = []
-  for r in range(len(found.errors)):
+  for r in range(len(found.regimes)):
     for arm, c in (
       ("temperature", 0),
       ("antidistillation", runs.strongest(found)),
     ):
       texts = found.results[arm].traces[r, 0, c]
-      modulus = texts.max()
-      rows.append(
-        (
-          f"{runs.regime(found, r)}, {runs.setting(found.cells[arm][c])}",
-          "   ".join(
-            "".join("=" if t == modulus else str(t) for t in text)
-            for text in texts
-          ),
-        )
-      )
+      setting = runs.setting(found.cells[arm][c])
+      text = "   ".join(map(found.read, texts))
+      rows.append((f"{found.regimes[r]}, {setting}", text))
   return Table(
     "Traces",
     ("sampler", "the first completions of the first seed"),
     rows,
-    caption="Running sums, and the answer after the sign.",
     monospace=True,
   )

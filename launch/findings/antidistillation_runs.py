@@ -1,6 +1,6 @@
 """What was measured of antidistillation sampling, and how it is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,33 +25,43 @@ class Found(NamedTuple):
   """What was measured, before any words are put to it.
 
   Attributes:
-    errors: of each regime.
-    cells: arm to the settings of its cells.
+    subject: what teacher and student do, a sentence.
+    regimes: what the teacher of each learned from, in a few words.
+    cells: arm to the settings of its cells; some arms may not be there.
     results: arm to results as in `protected_traces.Result`, arrays
       `[regimes, seeds, cells, ...]`.
-    steps: of proxies and of students until they stopped, `[seeds]` each.
+    read: what a trace says, from what the results have of it.
     matched: accuracies of the teacher at which students are compared.
     epsilons: that were tried, `[epsilons]`.
     differences: dtype to the error of finite differences,
-      `[seeds, epsilons]`.
+      `[seeds, epsilons]`; empty where none was measured.
     evaluations: steps at which the held-out loss was evaluated.
+    steps: of proxies and of students until they stopped, `[seeds]` each; None
+      where they were not trained here.
   """
 
-  errors: Sequence[float]
+  subject: str
+  regimes: Sequence[str]
   cells: Mapping[str, Sequence[Mapping[str, float]]]
   results: Mapping[str, Any]
-  steps: tuple[np.ndarray, np.ndarray]
+  read: Callable[[Any], str]
   matched: Sequence[float]
   epsilons: np.ndarray
   differences: Mapping[str, np.ndarray]
   evaluations: Sequence[int]
+  steps: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def regime(found: Found, r: int) -> str:
-  """What a teacher learned from, in a few words."""
-  if not found.errors[r]:
+def regime(errors: float) -> str:
+  """What a toy's teacher learned from, in a few words."""
+  if not errors:
     return "every step counts"
-  return f"redundant teacher ({100 * found.errors[r]:.0f} % errors in training)"
+  return f"redundant teacher ({100 * errors:.0f} % errors in training)"
+
+
+def curves(found: Found) -> Sequence[str]:
+  """The arms that are drawn, of those that there are."""
+  return [arm for arm in CURVES if arm in found.cells]
 
 
 def percent(found: Found, arm: str, r: int, who: str, kind: str) -> np.ndarray:

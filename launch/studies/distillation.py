@@ -201,12 +201,8 @@ def distil(
   """
   N = len(examples["tokens"])
   order_NB = orders(key, N, epochs=epochs, batch_size=batch_size)
-  source = sources.from_batches({"index": order_NB})
-  drawn = Source(
-    source.init,
-    lambda state: picked(examples, *source.next(state)),
-  )
-  fitted = problem(data, model, drawn, lambda key: base, evals)
+  source = drawn(examples, order_NB)
+  fitted = problem(data, model, source, lambda key: base, evals)
   state, metrics, evals = scan.fit(
     fitted, tx, key, len(order_NB), eval_every=eval_every
   )
@@ -222,6 +218,12 @@ def orders(key: Key, count: int, *, epochs: int, batch_size: int) -> Array:
   return order_EN[:, :whole].reshape(-1, batch_size)
 
 
-def picked(examples: Batch, batch: Batch, state: Array) -> tuple[Batch, Array]:
-  """The examples of `batch["index"]`, as what a source returns."""
-  return jax.tree.map(lambda x: x[batch["index"]], dict(examples)), state
+def drawn(examples: Batch, order_NB: Array) -> Source:
+  """Batches of examples, in the order that `orders` gives."""
+  source = sources.from_batches({"index": order_NB})
+
+  def next_batch(state):
+    batch, state = source.next(state)
+    return jax.tree.map(lambda x: x[batch["index"]], dict(examples)), state
+
+  return Source(source.init, next_batch)

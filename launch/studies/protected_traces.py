@@ -4,12 +4,15 @@ A lane is a teacher with one proxy, one student and one seed; a cell is a way to
 sample. Ways differ in numbers alone, so that one program runs them all.
 """
 
+from collections.abc import Mapping, Sequence
+import dataclasses
 import functools
 import itertools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from launch.studies import distillation
 from simplex.data import running_sums
@@ -18,7 +21,7 @@ from simplex.models import transformer
 from simplex.sampling import antidistillation, directions, fingerprint
 from simplex.sampling.transforms import Transform
 from simplex.types import Array, Batch, Key, Metrics, Params
-from trainers import optimizers
+from trainers import optimizers, progress, scan
 
 
 class Cell(NamedTuple):
@@ -101,6 +104,54 @@ class Direction(NamedTuple):
   weight: Array
 
 
+def sweep(
+  sizes: Sizes,
+  arms: Mapping[str, Sequence[Cell]],
+  teachers: Params,
+  proxies: Params,
+  students: Params,
+  key: Key,
+) -> dict[str, Result]:
+  """Results by arm, `[regimes, seeds, cells, ...]`.
+
+  Args:
+    sizes: of all lanes.
+    arms: the cells of each.
+    teachers: stacked, one of each regime.
+    proxies: stacked, one of each seed; likewise the students.
+    students: that are distilled.
+    key: of all draws, the same ones in each regime.
+  """
+  rows = [cell for some in arms.values() for cell in some]
+  stacked = jax.tree.map(lambda *xs: np.array(xs, np.float32), *rows)
+  regimes, seeds = (
+    len(jax.tree.leaves(params)[0]) for params in (teachers, proxies)
+  )
+  progress.show(f"{len(rows)} samplers, {regimes} x {seeds} lanes")
+  each = lambda tree: jax.tree.map(lambda x: np.repeat(x, seeds, 0), tree)
+  again = lambda tree: jax.tree.map(
+    lambda x: np.concatenate([x] * regimes), tree
+  )
+  keys = jax.random.split(key, seeds)
+  lanes = Lane(
+    each(teachers),
+    again(proxies),
+    again(students),
+    jnp.concatenate([keys] * regimes),
+    jax.tree.map(lambda x: np.stack([x] * regimes * seeds), stacked),
+  )
+  results = jax.tree.map(
+    lambda x: x.reshape(regimes, seeds, *x.shape[1:]),
+    scan.sweep(functools.partial(run, sizes), lanes),
+  )
+  found, first = {}, 0
+  for arm, some in arms.items():
+    part = slice(first, first + len(some))
+    found[arm] = jax.tree.map(lambda x, part=part: x[:, :, part], results)
+    first += len(some)
+  return found
+
+
 def run(sizes: Sizes, lane: Lane) -> Result:
   """All cells, stacked."""
   keys = dict(zip(KEYS, jax.random.split(lane.key, len(KEYS)), strict=True))
@@ -168,6 +219,31 @@ def log_probs(model: transformer.Config, tokens_BT: Array):
   """`params -> log_probs_BTV`."""
   net = transformer.Transformer(model)
   return lambda params: jax.nn.log_softmax(net.apply(params, tokens_BT))
+
+
+def differences(
+  sizes: Sizes,
+  key: Key,
+  epsilons_N: Array,
+  dtypes: Sequence[str],
+  proxy: Params,
+) -> dict[str, Array]:
+  """|sin| of finite differences to the exact derivative, `[N]`, by dtype."""
+  held_out = clean(sizes, key, sizes.held_out)
+  few_BT = held_out["tokens"][:32]
+  g = directions.normalized(gradient(sizes.proxy, proxy, held_out))
+  _, exact = directions.derivative(log_probs(sizes.proxy, few_BT), proxy, g)
+  errors = {}
+  for dtype in dtypes:
+    model = dataclasses.replace(sizes.proxy, dtype=dtype)
+    errors[dtype] = directions.calibrate(
+      exact,
+      log_probs(model, few_BT),
+      jax.tree.map(lambda x, d=dtype: x.astype(d), proxy),
+      g,
+      epsilons_N,
+    ).errors_N
+  return errors
 
 
 def penalties(

@@ -150,15 +150,19 @@ def problem(
   one: adapter.Adapter,
   source: Source,
 ) -> Problem:
-  """Next-token prediction by a frozen model; what is trained is the adapter."""
+  """Next-token prediction by a frozen model; what is trained is the adapter.
+
+  A batch may have a mask of the targets that count.
+  """
 
   def loss(tree, batch: Batch, *, key: Key, step: Array):
     # The number of this update, from 1: at 0 SingLoRA has no gradient.
     step = step + 1
+    asked = batch["targets"], batch.get("mask")
     changes = one.factors(base, tree, step)
     if not changes:
       logits_BTV = net.apply(one.merge(base, tree, step), batch["tokens"])
-      return tokens.next_token(logits_BTV, batch["targets"])
+      return tokens.next_token(logits_BTV, *asked)
     logits_BTV = projected.apply(
       net,
       base,
@@ -166,7 +170,7 @@ def problem(
       project=functools.partial(_project, cfg.dropout),
       changes=_with_keys(changes, key if cfg.dropout else None),
     )
-    return tokens.next_token(logits_BTV, batch["targets"])
+    return tokens.next_token(logits_BTV, *asked)
 
   return Problem(lambda key: one.init(key, base), loss, source)
 

@@ -5,7 +5,7 @@ is what a student learns from; a model that has learned from reasoning with
 errors in it and right answers does not depend on each of its steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 
 import jax
@@ -59,6 +59,12 @@ def completion(config: Config, prompt_T: Array) -> Array:
   """The right reasoning and answer to a question, `[n + 2]`."""
   sums_N = jnp.cumsum(prompt_T[:-1]) % config.modulus
   return jnp.concatenate([sums_N, jnp.stack([config.modulus + 1, sums_N[-1]])])
+
+
+def text(config: Config, tokens_T: Sequence[int]) -> str:
+  """Tokens in letters."""
+  M = config.modulus
+  return "".join(str(t) if t < M else ":="[t - M] for t in tokens_T)
 
 
 def sampler(

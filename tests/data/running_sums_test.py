@@ -20,6 +20,8 @@ class RunningSumsTest(chex.TestCase):
   def test_a_completion_sums_up_and_answers(self):
     text_T = running_sums.completion(CONFIG, jnp.array([3, 5, 6, 7]))
     self.assertEqual(text_T.tolist(), [3, 1, 0, 8, 0])
+    text = running_sums.text(CONFIG, [3, 5, 6, 7, *text_T.tolist()])
+    self.assertEqual(text, "356:310=0")
 
   def test_an_example_asks_for_the_completion_alone(self):
     batch = drawn(20)

@@ -74,9 +74,11 @@ def found(ours=0.5, temperature=0.9, rise=0.5, before=0.55):
   epsilons = np.array([1e-3, 1e-2, 1e-1])
   fine, coarse = [0.1, 0.001, 0.2], [0.9, 0.2, 0.1]
   return runs.Found(
-    errors=(0.0, 0.5),
+    subject="A teacher writes.",
+    regimes=("every step counts", "redundant teacher"),
     cells=cells,
     results=results,
+    read=str,
     steps=(np.full(SEEDS, 100), np.full(SEEDS, 80)),
     matched=(0.6,),
     epsilons=epsilons,

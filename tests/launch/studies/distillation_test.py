@@ -12,7 +12,6 @@ import optax
 from launch.studies import distillation
 from simplex.data import running_sums, sources
 from simplex.models import transformer
-from simplex.types import Source
 
 DATA = running_sums.Config(length=2, modulus=3)
 MODEL = transformer.Config(
@@ -66,13 +65,8 @@ class DistillationTest(chex.TestCase):
     self.assertEqual(steps.tolist(), [0, 6])
 
   def test_a_student_sees_each_trace_once_in_an_epoch(self):
-    batch = {"index": jnp.array([[2, 0], [1, 3]])}
     rows = {"tokens": jnp.arange(4) * 10}
-    source = sources.from_batches(batch)
-    drawn = Source(
-      source.init,
-      lambda state: distillation.picked(rows, *source.next(state)),
-    )
+    drawn = distillation.drawn(rows, jnp.array([[2, 0], [1, 3]]))
     first, state = drawn.next(drawn.init(KEY))
     second, _ = drawn.next(state)
     self.assertEqual(first["tokens"].tolist(), [20, 0])
