@@ -1,5 +1,7 @@
 """One optimisation step and one evaluation, shared by every loop."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -77,14 +79,18 @@ def _gradient(problem, state, batch, accumulate):
     )
     return jax.tree.map(jnp.add, total, grads), (loss, metrics)
 
-  # Every n-th row is in the same part, so that no row changes its device.
-  parts = jax.tree.map(
-    lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), batch
-  )
+  parts = jax.tree.map(functools.partial(_split, accumulate), batch)
   zeros = jax.tree.map(jnp.zeros_like, state.params)
   total, rows = jax.lax.scan(add, zeros, (jnp.arange(accumulate), parts))
   grads = jax.tree.map(lambda x: x / accumulate, total)
   return *jax.tree.map(lambda x: x.mean(axis=0), rows), grads
+
+
+def _split(accumulate, x):
+  if accumulate == 1:
+    return x[None]  # whole, a batch may be any tree, of scalars too
+  # Every n-th row is in the same part, so that no row changes its device.
+  return x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)
 
 
 def evaluate(problem: Problem, state: TrainState) -> Metrics:
