@@ -25,6 +25,10 @@ def experiment(train):
   return types.SimpleNamespace(__name__="launch.experiments.toy", run=train)
 
 
+# What trains a model with `trainers.loop`.
+TRAINED = ("random_computation", "forgetting_transformer", "singlora")
+
+
 class DryRunTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
@@ -70,7 +74,7 @@ class DryRunTest(absltest.TestCase):
   def test_an_experiment_without_a_training_says_so(self):
     for name in run.NAMES:
       module = run.load(name)
-      if name not in ("random_computation", "forgetting_transformer"):
+      if name not in TRAINED:
         with self.assertRaisesRegex(app.UsageError, f"{name} has nothing to"):
           dry_run.run(module, module.tiny(), sharding.make_mesh())
     none = experiment(lambda config, workdir: None)
