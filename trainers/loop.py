@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 import numpy as np
 import optax
 
-from simplex.types import Array, Key, Metrics
+from simplex.types import Key, Metrics
 from trainers import (
   attempts,
   checkpoints,
@@ -160,9 +160,9 @@ def _steps(
   throttle, save_is_due = limit_ahead(), _save_is_due(config)
   for step in range(int(state.step), config.num_steps):
     if step % config.eval_every == 0:
-      writer.write(step, run.evaluate(state))
+      writer.write(step, throttle(run.evaluate(state)))
     state, step_metrics = run.step(state)
-    throttle(step_metrics["loss"])
+    throttle(step_metrics)
     if step % config.log_every == 0:
       writer.write(step, step_metrics)
     stop = why_stop(step + 1)
@@ -193,17 +193,22 @@ def _save_is_due(config: Config) -> Callable[[int], bool]:
   return is_due
 
 
-def limit_ahead() -> Callable[[Array], None]:
-  """Returns a function to be told of each step's result.
+def limit_ahead() -> Callable[[Metrics], Metrics]:
+  """Returns a function to be told of each step's metrics, which it returns.
 
-  It waits until no more than `AHEAD` of them are unfinished.
+  It waits until no more than `AHEAD` of them are unfinished; none, where CPUs
+  of several processes speak through gloo: programs that overlap then may take
+  all threads, and wait for each other for ever.
   """
+  by_gloo = jax.distributed.is_initialized() and jax.default_backend() == "cpu"
+  ahead = 0 if by_gloo else AHEAD
   unfinished = collections.deque()
 
   def throttle(result):
     unfinished.append(result)
-    if len(unfinished) > AHEAD:
-      unfinished.popleft().block_until_ready()
+    if len(unfinished) > ahead:
+      jax.block_until_ready(unfinished.popleft())
+    return result
 
   return throttle
 
