@@ -2,8 +2,10 @@
 
 The default byte model (width 128, 4 layers, 4 heads) writes 128 bytes after 16
 prompts of 128; the proxy is as large as the teacher. The exact derivative and
-the paper's finite difference, in one run: 4.2 and 3.6 times the time on two
-shared cores.
+the paper's finite difference, in one run: 3.5 and 3.0 times the time on two
+cores. Exact, each product of the proxy becomes three (x W, dx W and x dW), so
+four forward passes are the most and, where reading W is what costs, three the
+least. To make x W and dx W rows of one product was tried: slower on a CPU.
 """
 
 import functools
