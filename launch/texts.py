@@ -4,9 +4,9 @@ from collections.abc import Mapping
 import dataclasses
 import pathlib
 
-from absl import app
 import numpy as np
 
+from launch import endings
 from simplex.data import formal, text
 from trainers import corpora
 
@@ -35,7 +35,7 @@ def load(config: Config, shortest: int) -> dict[str, text.Parts]:
     app.UsageError: a path cannot be read, has too few bytes or a taken name.
   """
   texts = {}
-  try:
+  with endings.usage_errors():
     for name in BUNDLED:
       texts[name] = _parts(corpora.bundled(name, config.max_bytes))
     for path in config.paths:
@@ -45,8 +45,6 @@ def load(config: Config, shortest: int) -> dict[str, text.Parts]:
       texts[name] = _parts(corpora.read(path, config.max_bytes))
     for name, parts in texts.items():
       _check(name, parts, shortest)
-  except ValueError as error:
-    raise app.UsageError(str(error)) from error
   return texts
 
 

@@ -1,7 +1,8 @@
 """The training loop: sharded, resumable, and the only one with a disk."""
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -115,9 +116,12 @@ def fit(
   root.mkdir(parents=True, exist_ok=True)
   mesh = sharding.ambient_mesh()
   ideal = flops.ideal_step_seconds(problem, mesh)
-  skip = config.on_non_finite == "skip"
   run = compile_run(
-    problem, optimizer, mesh, accumulate=config.accumulate, skip=skip
+    problem,
+    optimizer,
+    mesh,
+    accumulate=config.accumulate,
+    skip=config.on_non_finite == "skip",
   )
   with (
     jax.set_mesh(mesh),
@@ -127,25 +131,30 @@ def fit(
     state = checkpoints.restore(manager, run.like, config.keep_checkpoints)
     if state is None:
       state = run.init(jax.random.key(seed))
-    with (
-      profiling.profiled(run.step, root) as take_step,
-      attempts.recorded(
-        root, step=int(state.step), tokens=run.tokens, ideal_seconds=ideal
-      ),
-      progress.meter(root.name, config.num_steps, run.tokens, ideal) as on_row,
-      metrics.Writer(
-        workdir,
-        step=int(state.step),
-        max_skipped=config.max_skipped if skip else 0,
-        on_row=on_row,
-      ) as writer,
-    ):
-      save = functools.partial(checkpoints.save, manager)
-      state = _steps(
-        run._replace(step=take_step), config, state, writer, save, why_stop
-      )
+    save = functools.partial(checkpoints.save, manager)
+    with _watched(run, config, int(state.step), root, ideal) as (run, writer):
+      state = _steps(run, config, state, writer, save, why_stop)
       writer.write(config.num_steps, run.evaluate(state))
   return state
+
+
+@contextlib.contextmanager
+def _watched(
+  run: "Run", config: Config, step: int, root: pathlib.Path, ideal: float
+) -> Iterator[tuple["Run", metrics.Writer]]:
+  """The run, whose steps may be profiled, and the writer of its metrics."""
+  with (
+    profiling.profiled(run.step, root) as take_step,
+    attempts.recorded(root, step=step, tokens=run.tokens, ideal_seconds=ideal),
+    progress.meter(root.name, config.num_steps, run.tokens, ideal) as on_row,
+    metrics.Writer(
+      str(root),
+      step=step,
+      max_skipped=config.max_skipped * (config.on_non_finite == "skip"),
+      on_row=on_row,
+    ) as writer,
+  ):
+    yield run._replace(step=take_step), writer
 
 
 def _steps(
