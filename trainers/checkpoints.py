@@ -150,9 +150,21 @@ def damage(checkpoint: pathlib.Path) -> str | None:
   return None
 
 
+class _Manager(ocp.CheckpointManager):
+  """One that leaves preemption to the loop.
+
+  JAX finds the step at which all processes stop from the step that it was last
+  asked about. Orbax asks when a save has ended, in another thread, about a step
+  long done: a stop agreed on just then would lie in the past, and never come.
+  """
+
+  def reached_preemption(self, step: int) -> bool:
+    return False
+
+
 def _manager(folder, options):
   handler = ocp.StandardCheckpointHandler()  # without one, it has no metadata
-  return ocp.CheckpointManager(folder, item_handlers=handler, options=options)
+  return _Manager(folder, item_handlers=handler, options=options)
 
 
 def _newest(folder: pathlib.Path, steps: Any) -> int | None:

@@ -6,10 +6,12 @@ import pathlib
 import resource
 import shutil
 import subprocess
+from unittest import mock
 
 from absl.testing import absltest
 import chex
 import jax
+from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import optax
 
@@ -73,6 +75,13 @@ class CheckpointsTest(chex.TestCase):
     self.save(*STEPS, keep=2)
     chex.assert_trees_all_equal(self.restore(keep=2), state(6))
     self.assertEqual(self.found(), ["4", "6"])
+
+  def test_the_step_of_a_preemption_is_asked_for_by_the_loop_alone(self):
+    name = "reached_preemption_sync_point"
+    with mock.patch.object(multihost_utils, name) as reached:
+      self.save(*STEPS)
+    self.assertEqual(self.found(), ["2", "4", "6"])
+    reached.assert_not_called()
 
   def test_the_sums_are_those_of_the_command(self):
     self.save(2)

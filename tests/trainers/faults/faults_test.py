@@ -101,6 +101,7 @@ class FaultsTest(chex.TestCase):
     workdir = self.root / "stopped"
     endless = dataclasses.replace(victim.CONFIG, num_steps=10**9)
     process = victim.start(fn, workdir, endless)
+    self.addCleanup(process.kill)
     while newest(workdir)[0] < PERIOD:
       self.assertIsNone(process.exitcode)
       time.sleep(0.02)
