@@ -76,15 +76,9 @@ def run(module: ModuleType, config: Any, mesh: jax.sharding.Mesh) -> str:
       "settings: its trainings are small, many in one program, or none. Another"
       " --preset may have one; --preset=tiny shows in seconds that it works."
     )
-  problem, optimizer, training = first_training(module, config)
+  training = first_training(module, config)
   with endings.usage_errors():
-    plan = planning.make(
-      problem,
-      optimizer,
-      mesh,
-      accumulate=training.accumulate,
-      skip=training.on_non_finite == "skip",
-    )
+    plan = planning.make(*training, mesh)
   return describe(plan, here=_TOPOLOGY.value is None)
 
 

@@ -116,13 +116,7 @@ def fit(
   root.mkdir(parents=True, exist_ok=True)
   mesh = sharding.ambient_mesh()
   ideal = flops.ideal_step_seconds(problem, mesh)
-  run = compile_run(
-    problem,
-    optimizer,
-    mesh,
-    accumulate=config.accumulate,
-    skip=config.on_non_finite == "skip",
-  )
+  run = compile_run(problem, optimizer, config, mesh)
   with (
     jax.set_mesh(mesh),
     interrupts.deferred() as why_stop,
@@ -243,29 +237,31 @@ class Run(NamedTuple):
 def compile_run(
   problem: Problem,
   optimizer: optax.GradientTransformation,
+  config: Config,
   mesh: Mesh,
-  *,
-  accumulate: int = 1,
-  skip: bool = False,
 ) -> Run:
   """Places a problem on a mesh; functions compile when first called.
 
   Args:
     problem: what to optimise.
     optimizer: any optax transformation.
+    config: of which a step is told `accumulate` and `on_non_finite`.
     mesh: of all devices.
-    accumulate: see `train_step`.
-    skip: undo steps that break.
+
+  Raises:
+    ValueError: the batch does not divide among the devices.
   """
   init = functools.partial(init_state, problem, optimizer)
   shapes = jax.eval_shape(init, jax.random.key(0))
   batch, _ = jax.eval_shape(problem.source.next, shapes.source)
-  sharding.check_batch(batch, mesh, accumulate)
+  sharding.check_batch(batch, mesh, config.accumulate)
   shardings = sharding.of_state(shapes, mesh)
   problem = sharding.place(problem, mesh)
   step = functools.partial(
-    train_step, problem, optimizer, accumulate=accumulate
+    train_step, problem, optimizer, accumulate=config.accumulate
   )
+  if config.on_non_finite == "skip":
+    step = guard.undo_broken(step)
   return Run(
     like=jax.tree.map(
       lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
@@ -273,11 +269,7 @@ def compile_run(
       shardings,
     ),
     init=jax.jit(init, out_shardings=shardings),
-    step=jax.jit(
-      guard.undo_broken(step) if skip else step,
-      donate_argnums=0,
-      out_shardings=(shardings, None),
-    ),
+    step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)),
     evaluate=jax.jit(functools.partial(evaluate, problem)),
     tokens=batch["tokens"].size if "tokens" in batch else 0,
   )

@@ -101,26 +101,21 @@ class Plan(NamedTuple):
 def make(
   problem: Problem,
   optimizer: optax.GradientTransformation,
+  config: loop.Config,
   mesh: Mesh,
-  *,
-  accumulate: int = 1,
-  skip: bool = False,
 ) -> Plan:
   """Compiles one step for a mesh, and reads what the compiler says of it.
 
   Args:
     problem: what to optimise.
     optimizer: any optax transformation.
+    config: as `loop.fit` is given it.
     mesh: its devices need not be here.
-    accumulate: microbatches of a batch.
-    skip: whether steps that break are undone.
 
   Raises:
     ValueError: the batch does not divide among the devices.
   """
-  run = loop.compile_run(
-    problem, optimizer, mesh, accumulate=accumulate, skip=skip
-  )
+  run = loop.compile_run(problem, optimizer, config, mesh)
   state = run.like
   batch, _ = jax.eval_shape(problem.source.next, state.source)
   start = time.monotonic()
@@ -147,7 +142,7 @@ def make(
     collectives=found,
     gathered=collectives.whole_batches(
       found,
-      _row_shapes(batch, accumulate, state.source),
+      _row_shapes(batch, config.accumulate, state.source),
       _shapes_of_parameters(state),
     ),
     seconds=seconds,

@@ -71,7 +71,7 @@ def _problem() -> Problem:
 def _bare(problem, tx) -> Time:
   mesh = sharding.make_mesh()
   with jax.set_mesh(mesh):
-    run = loop.compile_run(problem, tx, mesh)
+    run = loop.compile_run(problem, tx, loop.Config(), mesh)
     state, _ = jax.block_until_ready(run.step(run.init(jax.random.key(0))))
     throttle = loop.limit_ahead()
     start = _now()

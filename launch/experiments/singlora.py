@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from launch import hugging_face, texts
+from launch import endings, hugging_face, texts
 from launch.findings import singlora as findings, singlora_runs as seen
 from launch.studies import adapter_toys as toys, byte_models, tuned_models
 from simplex.adapters import adapter, lora, singlora, targets
@@ -172,10 +172,8 @@ def problem(config: Config) -> Problem:
 
 def run(config: Config, workdir: str) -> Report:
   """Pre-trains, tunes by every arm at every rate, and plays the toys."""
-  try:
+  with endings.usage_errors():  # of a folder that is no model
     model, data = pretrained(config, workdir), _data(config)
-  except ValueError as error:  # of a folder that is no model
-    raise app.UsageError(str(error)) from error
   tuned = {}
   for arm in config.arms:
     progress.show(f"{arm}: {len(config.tune.rates)} rates")

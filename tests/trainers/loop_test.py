@@ -188,7 +188,7 @@ class LoopTest(chex.TestCase):
       devices = np.reshape(jax.devices()[:count], (count, 1))
       mesh = jax.sharding.Mesh(devices, sharding.AXES)
       with jax.set_mesh(mesh):
-        run = loop.compile_run(problem, TX, mesh)
+        run = loop.compile_run(problem, TX, loop.Config(), mesh)
         state, rows = run.step(run.init(key))
         losses.append([rows["loss"], run.step(state)[1]["loss"]])
     np.testing.assert_allclose(*losses, rtol=1e-6)

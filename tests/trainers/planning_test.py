@@ -33,7 +33,7 @@ class PlanningTest(chex.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.plan = planning.make(wide(), TX, sharding.make_mesh())
+    cls.plan = planning.make(wide(), TX, loop.Config(), sharding.make_mesh())
 
   def test_a_large_parameter_is_split_over_the_devices(self):
     small, large = sorted(self.plan.leaves, key=lambda x: x.bytes)
@@ -103,7 +103,7 @@ class PlanningTest(chex.TestCase):
       value, metrics = problem.loss(params, batch, key=key, step=step)
       return value + gather(batch["x"]), metrics
 
-    plan = planning.make(problem._replace(loss=loss), TX, mesh)
+    plan = planning.make(problem._replace(loss=loss), TX, loop.Config(), mesh)
     self.assertNotEmpty(plan.gathered)
 
 

@@ -133,7 +133,7 @@ class PlaceTest(chex.TestCase):
         mock.patch.object(sharding, "MIN_SHARDED_SIZE", least),
         jax.set_mesh(mesh),
       ):
-        run = loop.compile_run(problem, TX, mesh)
+        run = loop.compile_run(problem, TX, loop.Config(), mesh)
         state, metrics = run.step(run.init(KEY))
         split = not state.params["w"].sharding.is_fully_replicated
         self.assertEqual(split, least == 1)
@@ -143,7 +143,7 @@ class PlaceTest(chex.TestCase):
   def test_a_sampled_batch_is_made_where_it_trains(self):
     mesh = sharding.make_mesh()
     with jax.set_mesh(mesh):
-      run = loop.compile_run(toy.problem(), TX, mesh)
+      run = loop.compile_run(toy.problem(), TX, loop.Config(), mesh)
       program = run.step.lower(run.init(KEY)).compile().as_text()
     self.assertIn("all-reduce", program)
     for collective in ("all-gather", "all-to-all", "collective-permute"):
@@ -152,7 +152,7 @@ class PlaceTest(chex.TestCase):
   def test_the_memory_of_a_state_is_given_to_the_next(self):
     mesh = sharding.make_mesh()
     with jax.set_mesh(mesh):
-      run = loop.compile_run(toy.problem(), TX, mesh)
+      run = loop.compile_run(toy.problem(), TX, loop.Config(), mesh)
       state = run.init(KEY)
       places = state.params["w"].addressable_data(0).unsafe_buffer_pointer()
       after, _ = run.step(state)
@@ -170,8 +170,8 @@ class PlaceTest(chex.TestCase):
       loop.compile_run(
         toy.problem(batch_size=size),
         TX,
+        loop.Config(accumulate=parts),
         sharding.make_mesh(),
-        accumulate=parts,
       )
 
 

@@ -7,7 +7,7 @@ from absl.testing import absltest, parameterized
 import optax
 
 from tests.trainers import toy
-from trainers import planning, sharding, topologies
+from trainers import loop, planning, sharding, topologies
 
 TPU = "v5e:2x2"
 
@@ -37,7 +37,7 @@ class TopologiesTest(parameterized.TestCase):
     if importlib.util.find_spec("libtpu") is None:
       self.skipTest("libtpu is not installed: make compile-tpu")
     mesh = sharding.make_mesh(devices=topologies.find(TPU))
-    plan = planning.make(toy.problem(), optax.sgd(0.1), mesh)
+    plan = planning.make(toy.problem(), optax.sgd(0.1), loop.Config(), mesh)
     self.assertEqual(plan.device_kind, "TPU v5 lite")
     self.assertEqual(plan.capacity, 16 * 2**30)
     self.assertGreater(plan.ideal_seconds, 0)

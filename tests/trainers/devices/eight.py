@@ -79,7 +79,7 @@ class Ran:
         devices=jax.devices()[: data * model],
       )
       with jax.set_mesh(mesh):
-        run = loop.compile_run(problem, tx, mesh)
+        run = loop.compile_run(problem, tx, loop.Config(), mesh)
         start = start or jax.device_get(run.init(jax.random.key(0)))
         state = jax.device_put(start, sharding.of_state(start, mesh))
         step = run.step.lower(state).compile()
