@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import optax
 
 from simplex.adapters import adapter, lora, singlora, targets
 from simplex.analysis import low_rank
-from simplex.types import Array, Key, Source
+from simplex.types import Array, Key, Params, Source
 from trainers import optimizers, row_adam, scan
 from trainers.problem import Problem
 
@@ -96,28 +97,49 @@ def attention(cfg: Attention, seed: int) -> tuple[np.ndarray, dict]:
   every = cfg.num_steps // cfg.evals
   tx = optimizers.make(cfg.optimizer, cfg.num_steps)
 
-  def run(arm, key):
+  def run(key):
     data_key, fit_key = jax.random.split(key)
-    fitted = attention_problem(cfg, arm, data_key)
-    _, _, evals = scan.fit(fitted, tx, fit_key, cfg.num_steps, eval_every=every)
-    return evals["toy/loss"]
+    drawn = draw_scores(cfg, data_key)
+    losses = {}
+    for arm in ATTENTION_ARMS:
+      fitted = attention_problem(cfg, arm, drawn)
+      *_, evals = scan.fit(fitted, tx, fit_key, cfg.num_steps, eval_every=every)
+      losses[arm] = evals["toy/loss"]
+    return losses
 
+  found = scan.sweep(run, keys)
   return np.arange(0, cfg.num_steps + 1, every), {
-    arm: scan.sweep(functools.partial(run, arm), keys) for arm in ATTENTION_ARMS
+    arm: found[arm]
+    for arm in ATTENTION_ARMS  # in this order
   }
 
 
-def attention_problem(cfg: Attention, arm: str, key: Key) -> Problem:
-  """One draw of Figure 1's toy, learnt by an arm."""
+class Scores(NamedTuple):
+  """One draw of Figure 1's toy; `base` are the two kernels."""
+
+  x_TE: Array
+  z_TS: Array
+  base: Params
+
+
+def draw_scores(cfg: Attention, key: Key) -> Scores:
+  """What all arms learn."""
   x_key, z_key, *keys = jax.random.split(key, 4)
   T, E = cfg.length, cfg.width
-  x_TE = jax.random.normal(x_key, (T, E)) / E**0.5
-  z_TS = jax.random.normal(z_key, (T, T))
   kaiming = jax.nn.initializers.he_normal()
-  base = {
-    name: {"kernel": kaiming(key, (E, E))}
-    for name, key in zip(("query", "key"), keys, strict=True)
-  }
+  return Scores(
+    jax.random.normal(x_key, (T, E)) / E**0.5,
+    jax.random.normal(z_key, (T, T)),
+    {
+      name: {"kernel": kaiming(key, (E, E))}
+      for name, key in zip(("query", "key"), keys, strict=True)
+    },
+  )
+
+
+def attention_problem(cfg: Attention, arm: str, drawn: Scores) -> Problem:
+  """Figure 1's toy, learnt by an arm."""
+  x_TE, z_TS, base = drawn
   rank = cfg.rank if arm == "lora" else 2 * cfg.rank
   config = targets.Config(rank=rank, alpha=float(rank))
   one = lora.lora(config)
@@ -148,39 +170,53 @@ def width(cfg: Width, seed: int) -> dict[str, np.ndarray]:
     SingLoRA at the last exponent where x and e are opposed, as a loss for each
     dimension, `[widths, constants, seeds]`.
   """
-  found = {"lora": [], "singlora": [], "opposed": []}
-  for i, n in enumerate(cfg.widths):
-    key = jax.random.fold_in(jax.random.key(seed), i)
-    keys = jax.random.split(key, cfg.num_seeds)
-    rates = np.outer(np.power(float(n), cfg.exponents), cfg.constants)
-    for arm in ("lora", "singlora"):
-      starts, ends = _descents(cfg, n, arm, cfg.correlation, rates, keys)
-      found[arm].append(ends / starts)
-    _, ends = _descents(cfg, n, "singlora", cfg.opposed, rates, keys)
-    found["opposed"].append(ends[-1] / n)
-  return {
-    name: np.nan_to_num(np.stack(x), nan=np.inf) for name, x in found.items()
-  }
+  found = [
+    _of_width(cfg, n, jax.random.fold_in(jax.random.key(seed), i))
+    for i, n in enumerate(cfg.widths)
+  ]
+  return jax.tree.map(
+    lambda *xs: np.nan_to_num(np.stack(xs), nan=np.inf), *found
+  )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _descents(cfg, n, arm, correlation, rates, keys):
-  """Losses at the start and at the end, `[exponents, constants, seeds]`."""
-  one = functools.partial(_descend, cfg, n, arm, correlation)
-  over_seeds = jax.vmap(one, (None, 0))
-  return jax.vmap(jax.vmap(over_seeds, (0, None)), (0, None))(rates, keys)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _of_width(cfg, n, key):
+  """What `width` found, of one of them."""
+  rates = np.outer(np.power(float(n), cfg.exponents), cfg.constants)
+  keys = jax.random.split(key, cfg.num_seeds)
+  drawn = jax.vmap(functools.partial(_draw_vectors, n))(keys)
+
+  def descend(arm, correlation, rates):
+    one = functools.partial(_descend, cfg, arm, correlation)
+    over_seeds = jax.vmap(one, (None, 0))
+    losses = jax.vmap(over_seeds, (0, None))(rates.ravel(), drawn)
+    return [x.reshape(*rates.shape, -1) for x in losses]
+
+  found = {}
+  for arm in ("lora", "singlora"):
+    starts, ends = descend(arm, cfg.correlation, rates)
+    found[arm] = ends / starts
+  _, ends = descend("singlora", cfg.opposed, rates[-1])
+  return found | {"opposed": ends / n}
 
 
-def _descend(cfg, n, arm, correlation, rate, key):
+def _draw_vectors(n, key):
+  """x, a vector orthogonal to it, and a."""
   x_key, e_key, a_key = jax.random.split(key, 3)
   x_E, other_E = jax.random.normal(x_key, (n,)), jax.random.normal(e_key, (n,))
   # Exactly so correlated, and of size sqrt(n), whatever was drawn.
   x_E /= jnp.sqrt(jnp.mean(x_E**2))
   other_E -= jnp.mean(other_E * x_E) * x_E
   other_E /= jnp.sqrt(jnp.mean(other_E**2))
-  e_E = correlation * x_E + (1 - correlation**2) ** 0.5 * other_E
   a_E = jax.random.uniform(a_key, (n,), minval=-1, maxval=1) / n**0.5
-  tree = (a_E,) if arm == "singlora" else (a_E, jnp.zeros(n))
+  return x_E, other_E, a_E
+
+
+def _descend(cfg, arm, correlation, rate, drawn):
+  """Losses at the start and at the end."""
+  x_E, other_E, a_E = drawn
+  e_E = correlation * x_E + (1 - correlation**2) ** 0.5 * other_E
+  tree = (a_E,) if arm == "singlora" else (a_E, jnp.zeros_like(a_E))
 
   def loss(tree, step):
     share = singlora.share(step, cfg.ramp_steps) if len(tree) == 1 else 1.0
@@ -202,23 +238,25 @@ def invariance(cfg: Invariance, seed: int) -> dict[str, np.ndarray]:
   """
   with jax.enable_x64(True):
     keys = jax.random.split(jax.random.key(seed), cfg.num_seeds)
-    of = lambda tx, d_in: functools.partial(_apart, cfg, tx(), d_in)
-    found = jax.jit(
-      lambda keys: {
-        name: [jax.vmap(of(tx, d_in))(keys) for d_in in cfg.d_ins]
-        for name, tx in OPTIMIZERS.items()
-      }
-    )(keys)
+    found = jax.jit(jax.vmap(functools.partial(_distances, cfg)))(keys)
   return {name: np.stack(x) for name, x in found.items()}
 
 
-def _apart(cfg, tx, d_in, key):
+def _distances(cfg, key):
+  """Of one draw, by optimizer, for each of the `d_ins`."""
   a_key, q_key, g_key = jax.random.split(key, 3)
   n, r = cfg.width, cfg.rank
   a = 0.3 * jax.random.normal(a_key, (n, r), jnp.float64)
   q, _ = jnp.linalg.qr(jax.random.normal(q_key, (r, r), jnp.float64))
-  goal = jax.random.normal(g_key, (d_in, n), jnp.float64)
-  product = lambda a: a[:d_in] @ a.T
+  goal = jax.random.normal(g_key, (max(cfg.d_ins), n), jnp.float64)
+  return {
+    name: [_apart(cfg, tx(), a, q, goal[:d_in]) for d_in in cfg.d_ins]
+    for name, tx in OPTIMIZERS.items()
+  }
+
+
+def _apart(cfg, tx, a, q, goal):
+  product = lambda a: a[: len(goal)] @ a.T
 
   def step(state, _):
     a, opt_state = state
@@ -230,7 +268,7 @@ def _apart(cfg, tx, d_in, key):
     (a, _), _ = jax.lax.scan(step, (a, tx.init(a)), length=cfg.num_steps)
     return product(a)
 
-  one, two = run(a), run(a @ q)
+  one, two = jax.lax.map(run, jnp.stack([a, a @ q]))
   norm = jnp.linalg.norm
   return norm(one - two) / norm(one - product(a))
 
@@ -243,8 +281,11 @@ def captured(
   "lora" at half of each rank, so that it has as many parameters, "singlora"
   and "lora_rank" at the rank itself.
   """
-  changes = jax.random.normal(jax.random.key(seed), (num_seeds, width, width))
-  return {name: np.asarray(x) for name, x in shares(changes, ranks).items()}
+
+  def draw(key):
+    return shares(jax.random.normal(key, (num_seeds, width, width)), ranks)
+
+  return jax.device_get(jax.jit(draw)(jax.random.key(seed)))
 
 
 def shares(changes_NEE: Array, ranks: tuple[int, ...]) -> dict[str, Array]:
@@ -277,4 +318,4 @@ def initial_norms(
 
   keys = jax.random.split(jax.random.key(seed), num_seeds)
   found = jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
-  return {name: np.asarray(x) for name, x in found.items()}
+  return jax.device_get(found)

@@ -129,10 +129,9 @@ def difference(
 
   `(fn(params + epsilon d) - fn(params - epsilon d)) / (2 epsilon)`, in float32.
   """
-  above, below = (
-    fn(moved(params, direction, sign * epsilon)).astype(jnp.float32)
-    for sign in (1, -1)
-  )
+  at = lambda step: fn(moved(params, direction, step)).astype(jnp.float32)
+  # In turn: compiled once, and one copy of the parameters at a time.
+  above, below = jax.lax.map(at, jnp.array([1.0, -1.0]) * epsilon)
   return (above - below) / (2 * epsilon)
 
 

@@ -11,9 +11,9 @@ from launch.studies import adapter_toys as toys
 class AttentionTest(chex.TestCase):
   def test_singlora_has_loras_parameters_and_the_control_twice_as_many(self):
     cfg = toys.Attention()
-    counts = {}
+    counts, drawn = {}, toys.draw_scores(cfg, jax.random.key(0))
     for arm in toys.ATTENTION_ARMS:
-      init = toys.attention_problem(cfg, arm, jax.random.key(0)).init
+      init = toys.attention_problem(cfg, arm, drawn).init
       tree = jax.eval_shape(init, jax.random.key(1))
       counts[arm] = sum(x.size for x in jax.tree.leaves(tree))
     self.assertEqual(counts["lora"], 2 * 8 * (128 + 128))
@@ -22,7 +22,8 @@ class AttentionTest(chex.TestCase):
 
   def test_both_kernels_are_learnt(self):
     cfg = toys.Attention(width=8, length=4, rank=2, num_steps=20)
-    fitted = toys.attention_problem(cfg, "singlora", jax.random.key(0))
+    drawn = toys.draw_scores(cfg, jax.random.key(0))
+    fitted = toys.attention_problem(cfg, "singlora", drawn)
     tree = fitted.init(jax.random.key(1))
     loss = lambda tree: fitted.loss(tree, {}, key=None, step=3)[0]
     for path, grad in jax.jit(jax.grad(loss))(tree).items():
