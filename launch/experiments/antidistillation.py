@@ -176,7 +176,7 @@ def tiny() -> Config:
   return Config(
     num_seeds=2,
     teacher=_sized(8, 0),
-    proxy=_sized(8, 1),
+    proxy=_sized(8, 0),
     student=_sized(8, 0),
     errors=(0.0,),
     teacher_steps=4,

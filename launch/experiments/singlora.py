@@ -122,7 +122,7 @@ def tiny() -> Config:
     attention=toys.Attention(
       width=8, length=4, rank=2, num_steps=4, evals=2, num_seeds=2
     ),
-    width=toys.Width(widths=(4, 8), constants=(0.1,), num_steps=4, num_seeds=2),
+    width=toys.Width(widths=(4,), constants=(0.1,), num_steps=4, num_seeds=2),
     invariance=toys.Invariance(width=6, rank=2, d_ins=(6, 3), num_seeds=2),
     ranks=(2, 4),
     trap_width=16,

@@ -10,11 +10,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def environment() -> dict[str, str]:
-  """One CPU device, and one cache of compiled programs for all runs."""
+  """One CPU device, and one cache of compiled programs for all runs.
+
+  Programs are compiled quickly, as in the tests' own process.
+  """
   cache = pathlib.Path(tempfile.gettempdir()) / f"simplex-tests-{os.getuid()}"
   return os.environ | {
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
     "JAX_COMPILATION_CACHE_DIR": str(cache),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
   }

@@ -1,5 +1,6 @@
 """Tests for launch/studies/protected_traces.py."""
 
+import dataclasses
 import functools
 
 from absl.testing import absltest
@@ -13,7 +14,10 @@ from launch.studies import protected_traces
 from simplex.models import transformer
 from simplex.sampling import directions, transforms
 
-CONFIG = antidistillation.tiny()
+CONFIG = dataclasses.replace(
+  antidistillation.tiny(),
+  proxy=dataclasses.replace(antidistillation.tiny().proxy, num_layers=1),
+)
 SIZES = antidistillation.sizes(CONFIG)
 KEY = jax.random.key(0)
 
