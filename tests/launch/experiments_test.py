@@ -16,7 +16,10 @@ class ExperimentsTest(parameterized.TestCase):
   def test_a_tiny_run_ends_in_its_report(self, name):
     workdir = self.create_tempdir().full_path
     result = command.launch(
-      f"--experiment={name}", "--preset=tiny", f"--workdir={workdir}"
+      f"--experiment={name}",
+      "--preset=tiny",
+      f"--workdir={workdir}",
+      xla_flags=command.QUICK,
     )
     self.assertEqual(result.returncode, 0, result.stderr)
     self.assertIn("report.html", result.stdout)
