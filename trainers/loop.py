@@ -102,7 +102,9 @@ def fit(
     The state after the last step.
 
   Raises:
-    FloatingPointError: the loss is not finite; checkpoints are from before.
+    ValueError: the batch does not divide among the devices.
+    FloatingPointError: a loss or an update is not finite; checkpoints are from
+      before.
     KeyboardInterrupt: Ctrl-C; the step is finished and saved first.
     interrupts.Preempted: SIGTERM or a notice of preemption; likewise.
     checkpoints.SaveError: a checkpoint could not be written. It may be one

@@ -45,7 +45,8 @@ class Writer:
     Args:
       workdir: an existing folder.
       step: rows at or after it are dropped: they are about to be made again.
-      max_skipped: steps in a row that may have a loss that is not finite.
+      max_skipped: steps in a row that may have been undone, because a loss or
+        an update was not finite.
       on_row: told of every row once it is written.
     """
     root = pathlib.Path(workdir)

@@ -22,7 +22,6 @@ class Law(NamedTuple):
   covariance: np.ndarray  # of two tokens
   kurtosis: np.ndarray
   score_variance: np.ndarray
-  score_kurtosis: np.ndarray
 
 
 class Distances(NamedTuple):

@@ -17,7 +17,7 @@ SEEDS = np.linspace(-1, 1, K)
 
 def law(variance=0.392, kurtosis=0.1217, score_variance=1.0):
   near = lambda x: x * (1 + 1e-3 * SEEDS)
-  values = (variance, 0.25, kurtosis, score_variance, 0.1)
+  values = (variance, 0.25, kurtosis, score_variance)
   return pictures.Law(*map(near, values))
 
 
