@@ -95,15 +95,16 @@ def loss(params, data, *, key, step):
   del step
   drop_key, run_key = jax.random.split(key)
   inputs, targets, mask = data["inputs"], data["targets"], data["mask"]
-  _, colours = automaton.rollout(
+  _, right = automaton.rollout(
     CONFIG,
     params,
     automaton.init_state(CONFIG, inputs),
     mask,
     run_key,
     drop=automaton.random_drop(CONFIG, drop_key, inputs.shape[:1]),
+    targets_YX=targets,
   )
-  return grids.every_step(colours, targets, mask)
+  return grids.nats(right, mask), {}
 
 
 def simplex_step(

@@ -211,6 +211,7 @@ def rollout(
   *,
   steps: int | None = None,
   drop: Array | float = 0.0,
+  targets_YX: Array | None = None,
 ) -> tuple[Array, Array]:
   """Runs the automaton.
 
@@ -225,10 +226,12 @@ def rollout(
     key: of the cells that hold back; None makes all fire.
     steps: None takes those of `config`.
     drop: probability to hold back, one for all or one for each grid.
+    targets_YX: one channel for each cell; None wants all that are visible.
 
   Returns:
     The last state, `[..., Y, X, C]`, and the visible channels after each step,
-    `[T, ..., Y, X, K]`: probabilities, where there is a temperature.
+    `[T, ..., Y, X, K]`: probabilities, where there is a temperature. With
+    targets only those, `[T, ..., Y, X]`: all that a loss needs.
   """
   *batch, Y, X, C = state_YXC.shape
   count = math.prod(batch)
@@ -237,18 +240,19 @@ def rollout(
   blocks = lambda x, *shape: jnp.broadcast_to(x, (*batch, *shape)).reshape(
     -1, size, *shape
   )
-  last, colours_bTBYXK = jax.lax.map(
+  last, seen_bTBYX = jax.lax.map(
     lambda block: _rollout(config, params, steps, *block),
     (
       blocks(state_YXC, Y, X, C),
       blocks(mask_YX, Y, X),
       blocks(jnp.asarray(drop)[..., None, None], Y, X),
       None if key is None else jax.random.split(key, count // size),
+      None if targets_YX is None else blocks(targets_YX, Y, X),
     ),
   )
-  colours = jnp.moveaxis(colours_bTBYXK, 0, 1)
-  return last.reshape(state_YXC.shape), colours.reshape(
-    steps, *batch, Y, X, config.num_colors
+  seen = jnp.moveaxis(seen_bTBYX, 0, 1)
+  return last.reshape(state_YXC.shape), seen.reshape(
+    steps, *batch, Y, X, *seen.shape[5:]
   )
 
 
@@ -263,7 +267,9 @@ def _block(count: int, cells: int) -> int:
   )
 
 
-def _rollout(config, params, steps, state_BYXC, mask_BYX, drop_BYX, key):
+def _rollout(
+  config, params, steps, state_BYXC, mask_BYX, drop_BYX, key, targets_BYX
+):
   B, Y, X, _ = state_BYXC.shape
   layout = perception.Layout(B, Y, X, config.boundary == "torus")
   mask_N = layout.flatten(mask_BYX[..., None].astype(jnp.float32))[0]
@@ -276,17 +282,22 @@ def _rollout(config, params, steps, state_BYXC, mask_BYX, drop_BYX, key):
     policy=jax.checkpoint_policies.save_only_these_names("seen"),
   )
 
+  watch = lambda colours_KN: colours_KN
+  if targets_BYX is not None:
+    right_KN = layout.flatten(jax.nn.one_hot(targets_BYX, config.num_colors))
+    watch = lambda colours_KN: jnp.sum(colours_KN * right_KN, axis=0)
+
   def step(state, now):
     state = advance(state, *now)
-    return state, state[0]
+    return state, watch(state[0])
 
   # Colours and hidden channels apart: gradients need no zeros around either.
   state = _split(config, layout.flatten(state_BYXC) * mask_N)
-  state, colours_TKN = jax.lax.scan(
-    step, state, (mask_N * (1 - hold_TN), hold_TN)
-  )
-  last_CN = jnp.concatenate(state)
-  return layout.unflatten(last_CN), layout.unflatten(colours_TKN)
+  state, seen_TN = jax.lax.scan(step, state, (mask_N * (1 - hold_TN), hold_TN))
+  seen = layout.unflatten(seen_TN.reshape(steps, -1, layout.size))
+  if targets_BYX is not None:
+    seen = seen[..., 0]
+  return layout.unflatten(jnp.concatenate(state)), seen
 
 
 def _hold(config, key, drop_N, shape):
