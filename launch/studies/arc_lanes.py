@@ -160,7 +160,7 @@ def _loss(model, recipe, steps, params, data, *, key, step):
     return grid_batches.example(pairs, n, change)
 
   examples = jax.vmap(draw)(noise_BN[:, 2:], n_B)
-  _, colours_TBYXK = automaton.rollout(
+  _, right_TBYX = automaton.rollout(
     model,
     params,
     automaton.init_state(model, examples.input_YX),
@@ -168,8 +168,9 @@ def _loss(model, recipe, steps, params, data, *, key, step):
     run_key,
     steps=steps,
     drop=drop_B,
+    targets_YX=examples.output_YX,
   )
-  return losses.every_step(colours_TBYXK, examples.output_YX, examples.mask_YX)
+  return losses.nats(right_TBYX, examples.mask_YX), {}
 
 
 def _fits(model, steps, params, data):
@@ -178,9 +179,10 @@ def _fits(model, steps, params, data):
   side = pairs.input_NYX.shape[-1]
   mask_NYX = jax.vmap(lambda size: grid_batches.mask(side, size))(pairs.size_N2)
   state = automaton.init_state(model, pairs.input_NYX)
-  _, colours = automaton.rollout(model, params, state, mask_NYX, steps=steps)
-  _, metrics = losses.every_step(colours[-1:], pairs.output_NYX, mask_NYX)
-  return metrics["exact"] == 1
+  last, _ = automaton.rollout(model, params, state, mask_NYX, steps=steps)
+  colours = last[..., : model.num_colors]
+  exact = losses.accuracy(colours, pairs.output_NYX, mask_NYX)["exact"]
+  return exact == 1
 
 
 class Question(NamedTuple):

@@ -32,13 +32,26 @@ def every_step(
   chex.assert_shape(colours_TYXK, (None, *targets_YX.shape, None))
   right_YXK = jax.nn.one_hot(targets_YX, colours_TYXK.shape[-1])
   right_TYX = jnp.sum(colours_TYXK * right_YXK, axis=-1)
+  return nats(right_TYX, mask_YX), accuracy(
+    colours_TYXK[-1], targets_YX, mask_YX
+  )
+
+
+def nats(right_TYX: Array, mask_YX: Array) -> Array:
+  """The loss of `every_step`, of the probabilities of the right colours."""
+  chex.assert_shape(right_TYX, (None, *mask_YX.shape))
   nats_TYX = -jnp.log(jnp.maximum(right_TYX, SMALLEST))
   cells = jnp.maximum(jnp.sum(mask_YX), 1)
-  loss = jnp.sum(jnp.where(mask_YX > 0, nats_TYX, 0.0)) / (
-    cells * len(colours_TYXK)
+  return jnp.sum(jnp.where(mask_YX > 0, nats_TYX, 0.0)) / (
+    cells * len(right_TYX)
   )
-  good_YX = jnp.argmax(colours_TYXK[-1], axis=-1) == targets_YX
-  return loss, {
+
+
+def accuracy(colours_YXK: Array, targets_YX: Array, mask_YX: Array) -> Metrics:
+  """The metrics of `every_step`, of the colours of one step."""
+  good_YX = jnp.argmax(colours_YXK, axis=-1) == targets_YX
+  cells = jnp.maximum(jnp.sum(mask_YX), 1)
+  return {
     "cells": jnp.sum(good_YX * (mask_YX > 0)) / cells,
     "exact": jnp.mean(jnp.all(good_YX | (mask_YX <= 0), axis=(-2, -1))),
   }

@@ -211,6 +211,7 @@ def rollout(
   *,
   steps: int | None = None,
   drop: Array | float = 0.0,
+  targets_YX: Array | None = None,
 ) -> tuple[Array, Array]:
   """Runs the automaton.
 
@@ -225,10 +226,12 @@ def rollout(
     key: of the cells that hold back; None makes all fire.
     steps: None takes those of `config`.
     drop: probability to hold back, one for all or one for each grid.
+    targets_YX: one channel for each cell; None wants all that are visible.
 
   Returns:
     The last state, `[..., Y, X, C]`, and the visible channels after each step,
-    `[T, ..., Y, X, K]`: probabilities, where there is a temperature.
+    `[T, ..., Y, X, K]`: probabilities, where there is a temperature. With
+    targets only those, `[T, ..., Y, X]`: all that a loss needs.
   """
   *batch, Y, X, C = state_YXC.shape
   count = math.prod(batch)
@@ -237,18 +240,19 @@ def rollout(
   blocks = lambda x, *shape: jnp.broadcast_to(x, (*batch, *shape)).reshape(
     -1, size, *shape
   )
-  last, colours_bTBYXK = jax.lax.map(
+  last, seen_bTBYX = jax.lax.map(
     lambda block: _rollout(config, params, steps, *block),
     (
       blocks(state_YXC, Y, X, C),
       blocks(mask_YX, Y, X),
       blocks(jnp.asarray(drop)[..., None, None], Y, X),
       None if key is None else jax.random.split(key, count // size),
+      None if targets_YX is None else blocks(targets_YX, Y, X),
     ),
   )
-  colours = jnp.moveaxis(colours_bTBYXK, 0, 1)
-  return last.reshape(state_YXC.shape), colours.reshape(
-    steps, *batch, Y, X, config.num_colors
+  seen = jnp.moveaxis(seen_bTBYX, 0, 1)
+  return last.reshape(state_YXC.shape), seen.reshape(
+    steps, *batch, Y, X, *seen.shape[5:]
   )
 
 
@@ -263,88 +267,95 @@ def _block(count: int, cells: int) -> int:
   )
 
 
-def _rollout(config, params, steps, state_BYXC, mask_BYX, drop_BYX, key):
+def _rollout(
+  config, params, steps, state_BYXC, mask_BYX, drop_BYX, key, targets_BYX
+):
   B, Y, X, _ = state_BYXC.shape
-  torus = config.boundary == "torus"
-  reach = max(config.dilations)
-  reach = tuple(reach * (n // 2) for n in _size(config, params))
-  layout = perception.Layout((B,), Y, X, reach, torus)
-  mask_1N = layout.flatten(mask_BYX[..., None].astype(jnp.float32))
-  drop_N = layout.flatten(drop_BYX[..., None])[0]
+  layout = perception.Layout(B, Y, X, config.boundary == "torus")
+  mask_N = layout.flatten(mask_BYX[..., None].astype(jnp.float32))[0]
+  hold_TN = jnp.zeros((steps, layout.size))
+  if key is not None:
+    drop_N = layout.flatten(drop_BYX[..., None])[0]
+    hold_TN = _hold(config, key, drop_N, hold_TN.shape)
   advance = jax.checkpoint(
-    functools.partial(_step, config, layout),
+    functools.partial(_step, config, layout, params),
     policy=jax.checkpoint_policies.save_only_these_names("seen"),
   )
 
-  def step(state_CN, t):
-    step_key = None if key is None else jax.random.fold_in(key, t)
-    state_CN = advance(params, state_CN, mask_1N, drop_N, step_key)
-    return state_CN, state_CN[: config.num_colors]
+  watch = lambda colours_KN: colours_KN
+  if targets_BYX is not None:
+    right_KN = layout.flatten(jax.nn.one_hot(targets_BYX, config.num_colors))
+    watch = lambda colours_KN: jnp.sum(colours_KN * right_KN, axis=0)
 
-  state_CN, colours_TKN = jax.lax.scan(
-    step, layout.flatten(state_BYXC) * mask_1N, jnp.arange(steps)
-  )
-  return layout.unflatten(state_CN), layout.unflatten(colours_TKN)
+  def step(state, now):
+    state = advance(state, *now)
+    return state, watch(state[0])
+
+  # Colours and hidden channels apart: gradients need no zeros around either.
+  state = _split(config, layout.flatten(state_BYXC) * mask_N)
+  state, seen_TN = jax.lax.scan(step, state, (mask_N * (1 - hold_TN), hold_TN))
+  seen = layout.unflatten(seen_TN.reshape(steps, -1, layout.size))
+  if targets_BYX is not None:
+    seen = seen[..., 0]
+  return layout.unflatten(jnp.concatenate(state)), seen
 
 
-def _step(config, layout, params, state_CN, mask_1N, drop_N, key):
-  open_CN, state_CN = state_CN, layout.close(state_CN)
-  next_CN = _rule(config, layout, params, state_CN)
+def _hold(config, key, drop_N, shape):
+  """How much of its old state each cell keeps: drawn for all steps at once."""
+  # u < p has probability p, and u / p is then uniform: one draw for both.
+  u_TN = jax.random.uniform(key, shape)
+  share_TN = u_TN / drop_N if config.hold == "blend" else 1.0
+  return jnp.where(u_TN < drop_N, share_TN, 0.0)
+
+
+def _step(config, layout, params, state, fire_N, hold_N):
+  new = _rule(config, layout, params, state)
   if config.residual:
-    next_CN = open_CN + next_CN
-  if key is not None:
-    # u < p has probability p, and u / p is then uniform: one draw for both.
-    u_N = jax.random.uniform(key, drop_N.shape)
-    share_N = u_N / drop_N if config.hold == "blend" else 1.0
-    keep_N = jnp.where(u_N < drop_N, share_N, 0.0)
-    next_CN = next_CN + (open_CN - next_CN) * keep_N
-  next_CN = next_CN * mask_1N
+    new = jax.tree.map(jnp.add, state, new)
+  new = jax.tree.map(lambda x, old: x * fire_N + old * hold_N, new, state)
   if config.alive_channel is not None:
     alive = [
-      perception.largest(x_CN[config.alive_channel], layout.near((3, 3)))
+      perception.largest(jnp.concatenate(x)[config.alive_channel], layout)
       > ALIVE
-      for x_CN in (state_CN, layout.close(next_CN))
+      for x in (state, new)
     ]
-    next_CN = next_CN * (alive[0] & alive[1])
-  return next_CN
+    new = jax.tree.map(lambda x: x * (alive[0] & alive[1]), new)
+  return new
 
 
-def _rule(config, layout, params, state_CN):
-  seen_PN = _see(config, layout, params, state_CN)
+def _rule(config, layout, params, state):
+  seen_PN = _see(config, layout, params, jnp.concatenate(state))
   seen_PN = checkpoint_name(seen_PN, "seen")
   norms = params.get("norms", (None, None))
   seen_PN = jax.nn.relu(_normalize(norms[0], seen_PN))
-  colours_KN = state_CN[: config.num_colors]
-  h_FN = _dense(params["hidden"], jnp.concatenate([seen_PN, colours_KN]))
+  h_FN = _dense(params["hidden"], jnp.concatenate([seen_PN, state[0]]))
   h_FN = jax.nn.relu(_normalize(norms[1], h_FN))
-  out_CN = _dense(params["out"], h_FN)
-  if config.temperature is None:
-    return out_CN
-  colours_KN, hidden_CN = jnp.split(out_CN, [config.num_colors])
-  colours_KN = jax.nn.softmax(colours_KN / config.temperature, axis=0)
-  return jnp.concatenate([colours_KN, hidden_CN])
+  colours_KN, hidden_HN = _split(config, _dense(params["out"], h_FN))
+  if config.temperature is not None:
+    colours_KN = jax.nn.softmax(colours_KN / config.temperature, axis=0)
+  return colours_KN, hidden_HN
+
+
+def _split(config, state_CN):
+  return tuple(jnp.split(state_CN, [config.num_colors]))
 
 
 def _see(config, layout, params, state_CN):
-  size = _size(config, params)
-  near = [layout.near(size, dilation) for dilation in config.dilations]
   if config.filters:
     return jnp.concatenate(
-      [perception.filtered(state_CN, config.filters, n) for n in near]
+      [
+        perception.filtered(state_CN, config.filters, layout, dilation)
+        for dilation in config.dilations
+      ]
     )
   layer = params["perception"]
   seen_PN = sum(
-    perception.convolve(kernel_yxCP, state_CN, n)
-    for kernel_yxCP, n in zip(layer["kernel"], near, strict=True)
+    perception.convolve(kernel_yxCP, state_CN, layout, dilation)
+    for kernel_yxCP, dilation in zip(
+      layer["kernel"], config.dilations, strict=True
+    )
   )
   return seen_PN + layer["bias"][:, None]
-
-
-def _size(config, params) -> tuple[int, int]:
-  """Rows and columns that a cell sees."""
-  if config.filters:
-    return config.kernel, config.kernel
-  return params["perception"]["kernel"].shape[1:3]
 
 
 def _dense(layer: Any, x_CN):

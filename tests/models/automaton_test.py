@@ -96,6 +96,17 @@ class AutomatonTest(chex.TestCase):
     chex.assert_shape(colours, (3, 4, 5, 3))
     np.testing.assert_allclose(colours.sum(-1), 1.0, atol=1e-5)
 
+  def test_targets_choose_one_colour_of_each_cell(self):
+    rule = automaton.init_params(SMALL, jax.random.key(0))
+    grid = grids(2, 4, 5)
+    args = SMALL, rule, automaton.init_state(SMALL, grid), jnp.ones((4, 5))
+    targets = (grid + 1) % 3
+    last, colours = automaton.rollout(*args)
+    same, right = automaton.rollout(*args, targets_YX=targets)
+    expected = jnp.take_along_axis(colours, targets[None, ..., None], -1)
+    np.testing.assert_allclose(right, expected[..., 0], atol=1e-6)
+    np.testing.assert_allclose(same, last, atol=1e-6)
+
   def test_a_batch_is_its_grids_one_by_one(self):
     rule = automaton.init_params(SMALL, jax.random.key(0))
     state = automaton.init_state(SMALL, grids(2, 3, 4, 5))

@@ -1,7 +1,5 @@
 """Tests for simplex/models/perception.py."""
 
-import functools
-
 from absl.testing import absltest, parameterized
 import chex
 import jax
@@ -25,11 +23,9 @@ def convolution(kernel_yxCP, x_BYXC, dilation):
 
 def by_products(kernel_yxCP, x_BYXC, dilation):
   B, Y, X, _ = x_BYXC.shape
-  size = kernel_yxCP.shape[:2]
-  reach = tuple(n // 2 * dilation for n in size)
-  layout = perception.Layout((B,), Y, X, reach, torus=False)
+  layout = perception.Layout(B, Y, X, torus=False)
   out_PN = perception.convolve(
-    kernel_yxCP, layout.flatten(x_BYXC), layout.near(size, dilation)
+    kernel_yxCP, layout.flatten(x_BYXC), layout, dilation
   )
   return layout.unflatten(out_PN)
 
@@ -67,44 +63,65 @@ class PerceptionTest(chex.TestCase):
     self.assertNotIn("conv_general", str(jax.make_jaxpr(fn)(kernels, x)))
 
   def test_grids_lie_flat_and_come_back(self):
-    x_YXC = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 6))
-    for torus in (False, True):
-      layout = perception.Layout((2, 3), 4, 5, (2, 1), torus)
-      np.testing.assert_array_equal(
-        layout.unflatten(layout.flatten(x_YXC)), x_YXC
-      )
+    x_BYXC = jax.random.normal(jax.random.key(0), (3, 4, 5, 6))
+    layout = perception.Layout(3, 4, 5, torus=False)
+    x_CN = layout.flatten(x_BYXC)
+    np.testing.assert_array_equal(layout.unflatten(x_CN), x_BYXC)
+    two = layout.unflatten(jnp.stack([x_CN, -x_CN]))
+    np.testing.assert_array_equal(two, jnp.stack([x_BYXC, -x_BYXC]))
 
-  def test_a_torus_sees_the_opposite_side(self):
-    x_YXC = jnp.arange(12.0).reshape(3, 4, 1)
-    layout = perception.Layout((), 3, 4, (1, 1), torus=True)
-    closed = layout.close(layout.flatten(x_YXC))
-    near = layout.near((3, 3))
+  @parameterized.parameters(1, 2, 7)
+  def test_a_torus_sees_the_opposite_side(self, dilation):
+    x_BYXC = jnp.arange(24.0).reshape(2, 3, 4, 1)
+    layout = perception.Layout(2, 3, 4, torus=True)
     for y, x in np.ndindex(3, 3):
-      (seen,) = perception.shifted(closed, [near[0][y] + near[1][x]])
-      rolled = jnp.roll(x_YXC, (1 - y, 1 - x), axis=(0, 1))
+      kernel = jnp.zeros((3, 3, 1, 1)).at[y, x].set(1.0)
+      seen = perception.convolve(
+        kernel, layout.flatten(x_BYXC), layout, dilation
+      )
+      shift = dilation * (1 - y), dilation * (1 - x)
+      rolled = jnp.roll(x_BYXC, shift, axis=(1, 2))
       np.testing.assert_array_equal(layout.unflatten(seen), rolled)
+
+  def test_gradients_go_around_a_torus(self):
+    keys = jax.random.split(jax.random.key(0), 3)
+    layout = perception.Layout(2, 3, 4, torus=True)
+    kernel = jax.random.normal(keys[0], (3, 3, 2, 1))
+    x = jax.random.normal(keys[1], (2, layout.size))
+    weights = jax.random.normal(keys[2], (1, layout.size))
+
+    def padded(kernel, x):
+      wrap = ((0, 0), (1, 1), (1, 1), (0, 0))
+      x_BYXC = jnp.pad(layout.unflatten(x), wrap, mode="wrap")
+      out = convolution(kernel, x_BYXC, 1)[:, 1:-1, 1:-1]
+      return layout.flatten(out)
+
+    flat = lambda kernel, x: perception.convolve(kernel, x, layout)
+    slopes = lambda fn: jax.grad(
+      lambda *args: jnp.sum(fn(*args) * weights), argnums=(0, 1)
+    )(kernel, x)
+    chex.assert_trees_all_close(slopes(flat), slopes(padded), atol=1e-5)
 
   def test_filters_measure_value_slope_and_curvature(self):
     y, x = np.mgrid[:5, :6].astype(np.float32)
-    layout = perception.Layout((), 5, 6, (1, 1), torus=False)
-    near = layout.near((3, 3))
+    layout = perception.Layout(1, 5, 6, torus=False)
     names = ("identity", "sobel_x", "sobel_y", "laplacian")
-    see = functools.partial(perception.filtered, names=names, near=near)
     field = 2 * x + 3 * y + x**2
-    seen = layout.unflatten(see(layout.flatten(field[..., None])))
+    field_CN = layout.flatten(field[None, ..., None])
+    seen = layout.unflatten(perception.filtered(field_CN, names, layout))[0]
     np.testing.assert_allclose(
       seen[2, 3], [field[2, 3], 2 + 2 * 3, 3, 0.5], atol=1e-5
     )
 
   def test_the_largest_is_that_of_nine(self):
     x_YX = jnp.zeros((5, 6)).at[2, 3].set(1.0)
-    layout = perception.Layout((), 5, 6, (1, 1), torus=False)
+    layout = perception.Layout(1, 5, 6, torus=False)
     largest = perception.largest(
-      layout.flatten(x_YX[..., None])[0], layout.near((3, 3))
+      layout.flatten(x_YX[None, ..., None])[0], layout
     )
     expected = jnp.zeros((5, 6)).at[1:4, 2:5].set(1.0)
     np.testing.assert_array_equal(
-      layout.unflatten(largest[None])[..., 0], expected
+      layout.unflatten(largest[None])[0, ..., 0], expected
     )
 
 
