@@ -171,7 +171,10 @@ class CheckpointsTest(chex.TestCase):
     self.assertEqual(self.found(), ["2", "4.orbax-checkpoint-tmp"])
 
   def check_a_save_that_fails(self, code):
-    """One too large, in the background: the next save tells, or closing."""
+    """One too large, in the background: the next save tells, or closing.
+
+    Returns what was raised first, by tensorstore or, elsewhere, by the system.
+    """
     large = state(4, ballast=jax.random.normal(jax.random.key(0), (2**18,)))
     told = rf"could not be saved in .*checkpoints: .*{os.strerror(code)}"
     self.save(2)
@@ -183,18 +186,19 @@ class CheckpointsTest(chex.TestCase):
             checkpoints.save(manager, more)
       self.assertEqual(caught.exception.errno, code)
       self.assertIsNotNone(files.remedy(caught.exception))
-      self.assertIsInstance(caught.exception.__cause__, ValueError)
-    self.assertEqual(self.found()[0], "2")
+    # Threads of the save that failed may still write under its other name.
+    self.assertEqual([x for x in self.found() if x.isdigit()], ["2"])
+    return caught.exception.__cause__
 
   def test_a_file_that_may_not_grow_is_told_at_the_next_save(self):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, hard))
     try:
-      self.check_a_save_that_fails(errno.EFBIG)
+      first = self.check_a_save_that_fails(errno.EFBIG)
+      self.assertIsInstance(first, ValueError)  # it only tells in words
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     chex.assert_trees_all_equal(self.restore(), state(2))
-    self.assertEqual(self.found(), ["2"])
 
   def test_a_full_disk_is_told_at_the_next_save(self):
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", self.workdir]
