@@ -11,10 +11,12 @@ after another at their own size. Tasks an hour are for 1500 updates each: time
 to compile, measured, and 1500 times that of an update, the fastest of three
 measurements on each side.
 
-By CPU time of one core, a loaded AMD EPYC with AVX-512: 323 tasks an hour with
-15 s to compile, torch with one thread 145, so 2.2 times. The products alone
-would take 57 % of ours, at the rate of a large product; five padded sizes
-would be 3 % faster. A step takes 0.83 times torch's.
+On two quiet cores of an AMD EPYC with AVX-512, three runs: 628 to 682 tasks an
+hour with 11 s to compile, torch 154 to 172, so 3.8 to 4.1 times. A second
+thread gains torch nothing here; a second process would halve the ratio. By CPU
+time of one core it is 2.2 times (323 against 145, loaded); the products alone
+would take 57 % of ours, at the rate of a large product; five padded sizes would
+be 3 % faster. A step takes 0.52 to 0.58 times torch's.
 
 --cpu_devices should be the number of cores: a device is a core for lanes, and
 a step shares its grids among them.
