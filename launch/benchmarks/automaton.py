@@ -13,10 +13,10 @@ measurements on each side.
 
 On two quiet cores of an AMD EPYC with AVX-512, three runs: 628 to 682 tasks an
 hour with 11 s to compile, torch 154 to 172, so 3.8 to 4.1 times. A second
-thread gains torch nothing here; a second process would halve the ratio. By CPU
-time of one core it is 2.2 times (323 against 145, loaded); the products alone
-would take 57 % of ours, at the rate of a large product; five padded sizes would
-be 3 % faster. A step takes 0.52 to 0.58 times torch's.
+thread gains torch nothing here; with a process of it on each core the ratio is
+2.0. By CPU time of one core it is 2.2 (323 against 145, loaded); the products
+alone would take 57 % of ours, at the rate of a large product; five padded sizes
+would be 3 % faster. A step takes 0.52 to 0.58 times torch's.
 
 --cpu_devices should be the number of cores: a device is a core for lanes, and
 a step shares its grids among them.
