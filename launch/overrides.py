@@ -39,16 +39,28 @@ def apply(config: Any, overrides: Sequence[str]) -> Any:
     raise ValueError(f"{given}: {error}") from error
 
 
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(config: Any) -> dict[str, Any]:
   """Returns the leaves of a nested dataclass by dotted path."""
-  leaves = {}
+  return {name: value for name, _, value in _leaves(config)}
+
+
+def pace(config: Any) -> set[str]:
+  """Leaves that say how far one process goes, not what the run finds.
+
+  Their fields have `metadata={"pace": True}`; a run may continue with others.
+  """
+  return {
+    name for name, field, _ in _leaves(config) if "pace" in field.metadata
+  }
+
+
+def _leaves(config, prefix=""):
   for field in dataclasses.fields(config):
-    value = getattr(config, field.name)
+    value, name = getattr(config, field.name), prefix + field.name
     if dataclasses.is_dataclass(value):
-      leaves |= flatten(value, f"{prefix}{field.name}.")
+      yield from _leaves(value, f"{name}.")
     else:
-      leaves[prefix + field.name] = value
-  return leaves
+      yield name, field, value
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Sequence[str]:

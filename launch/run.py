@@ -84,7 +84,7 @@ def claim_workdir(workdir: pathlib.Path, config: Any) -> bool:
   """Makes `workdir` the home of `config`, or finds that it is already.
 
   Returns:
-    Whether a run of this very config was there before.
+    Whether a run of this config was there before, whatever its pace.
 
   Raises:
     ValueError: it cannot be written, or another config lives there; the
@@ -97,7 +97,9 @@ def claim_workdir(workdir: pathlib.Path, config: Any) -> bool:
   if {x.name for x in workdir.iterdir()} <= {path.name}:  # nothing has run
     files.write_atomic(path, json.dumps(mine, indent=2) + "\n")
     return False
-  changes = overrides.difference(files.read_json(path), mine)
+  there, pace = files.read_json(path), overrides.pace(config)
+  same = {name: value for name, value in there.items() if name in pace}
+  changes = overrides.difference(there, mine | same)
   if changes:
     raise ValueError(
       f"{workdir} holds a run with another config:\n  "

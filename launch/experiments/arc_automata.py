@@ -33,9 +33,9 @@ solved the held-out pair of 4 as the pairs are, of 3 with content shifted, of 3
 with symmetries, and of 5 with symmetries and colours, 3 of which were new: so
 shifts are not in it, and two arms are, with an attempt each.
 
-A run goes in parts: each task is a file, written when it is known; the same
-command goes on where it was stopped, also after `--set=minutes=`, and its
-report says how much of it was run.
+A run goes in parts: each task is a file, written when it is known, and the
+same command goes on where it was stopped. With `--set=minutes=` it ends by
+itself; 0 reports on what is done. The report says how much was run.
 
 Departures from the paper, in its own preset: decay is of matrices alone and its
 size ours, and the gradient is clipped; the text that we have tells neither.
@@ -43,6 +43,7 @@ size ours, and the gradient is clipped; the text that we have tells neither.
 
 import dataclasses
 import functools
+import math
 import time
 
 import jax
@@ -51,7 +52,7 @@ from launch import endings
 from launch.findings import arc_automata as findings
 from launch.studies import arc_lanes, arc_rows, arc_store, arc_tasks
 from simplex.models import automaton
-from trainers import optimizers, progress
+from trainers import files, optimizers, progress
 from trainers.reports import Report
 
 
@@ -72,7 +73,7 @@ class Config:
     together: tasks that are trained before the first of them is written.
     at_once: automata that a device trains together.
     minutes: after which no more tasks are begun; the same command goes on with
-      them. None is no limit.
+      them. None is no limit, and 0 only reports on what is done.
   """
 
   seed: int = 0
@@ -85,7 +86,9 @@ class Config:
   model: automaton.Config = automaton.Config()
   together: int = 4
   at_once: int = 1
-  minutes: float | None = None
+  minutes: float | None = dataclasses.field(
+    default=None, metadata={"pace": True}
+  )
 
   def __post_init__(self):
     for name in ("sample", "largest", "together", "at_once"):
@@ -95,8 +98,8 @@ class Config:
       raise ValueError(
         f"tasks is empty; give names, or one of {list(arc_tasks.SETS)}"
       )
-    if self.minutes is not None and self.minutes <= 0:
-      raise ValueError(f"minutes={self.minutes} must be above 0, or none")
+    if self.minutes is not None and self.minutes < 0:
+      raise ValueError(f"minutes={self.minutes} must be at least 0, or none")
 
 
 def tiny() -> Config:
@@ -168,6 +171,11 @@ def run(config: Config, workdir: str) -> Report:
   folder = arc_store.folder(workdir)
   _train(config, chosen.tasks, folder)
   done = [t.name for t in chosen.tasks if arc_store.has(folder, t.name)]
+  if not done:
+    raise files.InputError(
+      f"minutes={config.minutes} is too short to begin a task, and none was "
+      "done before; give more, or leave it out"
+    )
   return findings.report(
     findings.Found(
       rows=[arc_store.row(folder, name) for name in done],
@@ -188,7 +196,8 @@ def run(config: Config, workdir: str) -> Report:
 def _train(config: Config, tasks, folder) -> None:
   """Until all are done, or the minutes are over."""
   left = [task for task in tasks if not arc_store.has(folder, task.name)]
-  started = time.monotonic()
+  minutes = math.inf if config.minutes is None else config.minutes
+  deadline = time.monotonic() + 60 * minutes
   rows = arc_rows.rows(
     config.model,
     config.recipe,
@@ -198,14 +207,12 @@ def _train(config: Config, tasks, folder) -> None:
     at_once=config.at_once,
   )
   done = 0
-  for group in rows:
+  while time.monotonic() < deadline and (group := next(rows, None)):
     for row, picture in group:
       arc_store.save(folder, row, picture)
       done += 1
       solved = "solved" if row.attempts[1] else "not solved"
       progress.show(f"{row.name} {solved}  {done}/{len(left)} tasks")
-    if config.minutes and time.monotonic() - started > 60 * config.minutes:
-      return
 
 
 def parameters(model: automaton.Config) -> int:

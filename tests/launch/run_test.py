@@ -1,5 +1,6 @@
 """Tests for launch/run.py: what a user types, and what comes back."""
 
+import dataclasses
 import errno
 import json
 import pathlib
@@ -140,6 +141,17 @@ class RunTest(absltest.TestCase):
     self.assertTrue(run.claim_workdir(self.workdir, module.tiny()))
     with self.assertRaisesRegex(ValueError, "context: 16 there, 64 here"):
       run.claim_workdir(self.workdir, module.Config())
+
+  def test_a_run_continues_at_another_pace(self):
+    config = run.load("arc_automata").tiny()
+    self.assertFalse(run.claim_workdir(self.workdir, config))
+    (self.workdir / "tasks").mkdir()
+    config = dataclasses.replace(config, minutes=5.0)
+    self.assertTrue(run.claim_workdir(self.workdir, config))
+    with self.assertRaisesRegex(
+      ValueError, "config:\n  seed: 0 there, 1 here\n"
+    ):
+      run.claim_workdir(self.workdir, dataclasses.replace(config, seed=1))
 
   def test_a_workdir_that_is_a_file_is_refused(self):
     self.workdir.write_text("")

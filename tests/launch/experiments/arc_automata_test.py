@@ -1,14 +1,17 @@
 """Tests for launch/experiments/arc_automata.py."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 
 from launch.experiments import arc_automata
 from launch.studies import arc_lanes
 from simplex.models import automaton
+from trainers import files
 
 PAIRS = [
   {"input": [[0, 1], [1, 0]], "output": [[1, 1], [1, 1]]},
@@ -36,15 +39,22 @@ class ArcAutomataTest(parameterized.TestCase):
         hidden_channels=1, perception_width=2, width=2, steps=1
       ),
       together=1,
-      minutes=1e-9,
+      minutes=0,
     )
     workdir = self.create_tempdir().full_path
-    first = arc_automata.run(config, workdir)
+    with self.assertRaisesRegex(files.InputError, "minutes=0 is too short"):
+      arc_automata.run(config, workdir)
+    clock = mock.Mock(monotonic=itertools.count(step=40).__next__)
+    config = dataclasses.replace(config, minutes=1)
+    with mock.patch.object(arc_automata, "time", clock):
+      first = arc_automata.run(config, workdir)
     self.assertIn("1 tasks are still to be run", first.notes[-1])
     # What is done is not done again: a changed row stays as it is.
     (path,) = pathlib.Path(workdir, "tasks").glob("*.json")
     row = json.loads(path.read_text())
     path.write_text(json.dumps({**row, "seconds": 123.0}))
+    report = arc_automata.run(dataclasses.replace(config, minutes=0), workdir)
+    self.assertIn("1 tasks are still to be run", report.notes[-1])
     second = arc_automata.run(config, workdir)
     self.assertNotIn("still to be run", second.notes[-1])
     tables = {table.title: table for table in second.tables}
@@ -58,7 +68,7 @@ class ArcAutomataTest(parameterized.TestCase):
   @parameterized.parameters(
     ({"sample": 0}, "sample=0 must be at least 1"),
     ({"tasks": ()}, "tasks is empty"),
-    ({"minutes": 0.0}, "minutes=0.0 must be above 0"),
+    ({"minutes": -1.0}, "minutes=-1.0 must be at least 0"),
   )
   def test_what_is_not_allowed_is_said(self, fields, message):
     with self.assertRaisesRegex(ValueError, message):
