@@ -268,6 +268,7 @@ def _notes(found: Found) -> list[str]:
   ]
   if left:
     notes.append(
-      f"{left} tasks are still to be run; the same command goes on with them."
+      f"{left} tasks are still to be run, those with the largest grids; the "
+      "same command goes on with them."
     )
   return notes
