@@ -53,7 +53,11 @@ def choose(
     raw = loaded.tasks | raw
     refused = loaded.refused | refused
   if not is_set:
-    grids.named(raw | refused, names)
+    try:
+      grids.named(raw | refused, names)
+    except ValueError as error:
+      sets = ", ".join(SETS)
+      raise ValueError(f"{error}; or one set alone: {sets}") from error
     raw = {name: raw[name] for name in names if name in raw}
     refused = {name: refused[name] for name in names if name in refused}
   tasks = _each(

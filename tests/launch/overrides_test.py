@@ -96,6 +96,12 @@ class OverridesTest(parameterized.TestCase):
     ):
       overrides.restore(Outer(), leaves)
 
+  def test_fields_of_pace_are_found_at_any_depth(self):
+    field = ("every", int, dataclasses.field(metadata={"pace": True}))
+    inner = dataclasses.make_dataclass("Part", [field, ("width", int)])
+    outer = dataclasses.make_dataclass("Whole", [("part", inner)])
+    self.assertEqual(overrides.pace(outer(inner(1, 2))), {"part.every"})
+
   def test_difference_names_both_sides(self):
     lines = overrides.difference({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4})
     self.assertEqual(

@@ -88,7 +88,8 @@ class ChooseTest(absltest.TestCase):
   def test_unknown_names_and_empty_sets_are_refused(self):
     data = self.folder(good={"train": GOOD, "test": GOOD}, bad="{")
     with self.assertRaisesRegex(
-      ValueError, "no task 'goood'.*nearest are good"
+      ValueError,
+      "no task 'goood'.*nearest are good.*; or one set alone: sample, f",
     ):
       choose(data, "goood")
     with self.assertRaisesRegex(ValueError, "nothing to answer: .*not JSON"):
